@@ -1,0 +1,65 @@
+# `make test` checks everything, `make quick` in under two minutes what can be checked in that time.
+# The first run makes .venv from requirements/dev.txt (tools/venv); PYTHON=... names another interpreter.
+
+SHELL := bash
+BIN := .venv/bin
+CODE := $(wildcard src tests tools bench rescue.py)
+WORKERS ?= auto
+# More arguments for pytest: make test PYTEST='-k chunker'
+PYTEST ?=
+RUN_TESTS := $(BIN)/pytest -n $(WORKERS) --dist loadgroup
+
+.PHONY: help test quick checks lint types floors fix demo bench lock venv clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make test    everything: lint, types, floors, all tests (as root it installs Debian packages they need)"
+	@echo "make quick   lint, types, floors, and the fast tests"
+	@echo "make fix     format, and mend what lint can mend"
+	@echo "make demo    protect something, damage it, bring it back"
+	@echo "make bench   measure beside other tools (ARGS=--help)"
+	@echo "make lock    write requirements/*.txt anew (ARGS=--upgrade takes the newest versions)"
+	@echo "make lint | types | floors | clean"
+
+test: packages checks
+	HYPOTHESIS_PROFILE=ci $(RUN_TESTS) $(PYTEST)
+
+quick: checks
+	HYPOTHESIS_PROFILE=quick $(RUN_TESTS) -m "not slow" \
+	    $(wildcard tests/unit tests/property tests/contract tests/format tests/house) $(PYTEST)
+
+checks: lint types floors
+
+lint: venv
+	$(BIN)/ruff check --quiet $(CODE)
+	$(BIN)/ruff format --quiet --check $(CODE) || { echo "not formatted: make fix"; exit 1; }
+
+types: venv
+	$(BIN)/pyright
+
+floors: venv
+	$(BIN)/lint-imports --no-cache
+
+fix: venv
+	$(BIN)/ruff check --quiet --fix-only $(CODE)
+	$(BIN)/ruff format $(CODE)
+
+demo: venv
+	$(BIN)/python tools/demo.py
+
+bench: venv
+	$(BIN)/python -m bench.run $(ARGS)
+
+lock: venv
+	tools/lock $(ARGS)
+
+.PHONY: packages
+packages:
+	@tools/system-packages
+
+venv:
+	@tools/venv
+
+clean:
+	rm -rf .venv .venv.lock .coverage* .hypothesis .import_linter_cache .pytest_cache .ruff_cache build dist
+	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +

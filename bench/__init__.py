@@ -1,0 +1,1 @@
+"""Benchmark kit: Knowngood and its peers side by side on the same data."""

@@ -1,0 +1,1 @@
+"""What following costs and how soon it is safe: the figures of the record, against what is asked of them."""

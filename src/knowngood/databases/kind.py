@@ -1,0 +1,120 @@
+"""A kind of database (port Kind) from a feed: bases and logs by it, recovery as plain files into a folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Protocol
+
+from knowngood.core.instants import now_ns
+from knowngood.core.model import ComponentSpec
+from knowngood.core.ports import (
+    CaptureContext,
+    Captured,
+    Follower,
+    KindTraits,
+    PageSource,
+    Recovered,
+    RecoveryPlan,
+    RecoveryRequest,
+    Sandbox,
+)
+from knowngood.core.progress import Progress
+from knowngood.databases.feed import Feed
+from knowngood.databases.follower import DatabaseFollower
+from knowngood.databases.image import Image
+from knowngood.databases.local import LocalFiles
+from knowngood.databases.remembered import Holding
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """What a kind brings. `owner` is the uid and gid that recovered files are to have. `until` makes a place in the log
+    something that is done to a recovered folder; it raises UsageError for what is none."""
+
+    traits: KindTraits
+    probe: Callable[[ComponentSpec], None]
+    feed: Callable[[ComponentSpec, str], Feed]
+    sandbox: Callable[[ComponentSpec, str], Sandbox]
+    owner: Callable[[ComponentSpec], tuple[int, int]]
+    follows: Callable[[ComponentSpec], None] = lambda _: None
+    """Raises Unsupported when it has no log that could be followed."""
+    until: Callable[[str, str], Callable[[str], None]] | None = None
+
+
+class Folders(Protocol):
+    """Brings files back into folders, as the port Kind says."""
+
+    def plan(self, request: RecoveryRequest, pages: PageSource, progress: Progress) -> RecoveryPlan:
+        """What it would do."""
+        ...
+
+    def materialize(self, plan: RecoveryPlan, pages: PageSource, progress: Progress) -> Recovered:
+        """Do it."""
+        ...
+
+
+class DatabaseKind:
+    """A kind of database. `folders` is the kind that brings files back into folders."""
+
+    def __init__(self, ways: Ways, folders: Folders) -> None:
+        self._ways = ways
+        self._folders = folders
+
+    @property
+    def traits(self) -> KindTraits:
+        """What this kind can do."""
+        return self._ways.traits
+
+    def probe(self, component: ComponentSpec) -> None:
+        """Raise UsageError, with the fix, when the database cannot be protected as it is described."""
+        self._ways.probe(component)
+
+    def checkpoint(self, component: ComponentSpec, context: CaptureContext) -> Captured:
+        """A base, taken now. Raises Busy when the database is being followed."""
+        folder = os.path.join(context.state_dir, "base")
+        with closing(Holding(context.state_dir)), closing(LocalFiles(folder)) as local:
+            local.clear()
+            image = Image(local, self._ways.owner(component), now_ns)
+            with closing(self._ways.feed(component, context.state_dir)) as feed:
+                feed.base(image, context.sink, context.progress)
+                root = image.root(context.sink)
+            local.clear()
+        return Captured(root, "scan", image.totals)
+
+    def remember(self, component: ComponentSpec, context: CaptureContext, captured: Captured) -> None:
+        """Nothing is learnt from a base that is not followed."""
+
+    def follow(self, component: ComponentSpec, state_dir: str) -> Follower:
+        """Follow a database from now on. Raises Busy when that is done already, Unsupported."""
+        self._ways.follows(component)
+        feed = self._ways.feed(component, state_dir)
+        try:
+            return DatabaseFollower(feed, state_dir, self._ways.owner(component), now_ns)
+        except BaseException:
+            feed.close()
+            raise
+
+    def plan(self, request: RecoveryRequest, pages: PageSource, progress: Progress) -> RecoveryPlan:
+        """What bringing its files into a folder would do. A running server's own folder is never written to."""
+        self._ending(request)
+        return self._folders.plan(request, pages, progress)
+
+    def _ending(self, request: RecoveryRequest) -> Callable[[str], None] | None:
+        if request.until is None or self._ways.until is None:
+            return None
+        return self._ways.until(*request.until)
+
+    def materialize(self, plan: RecoveryPlan, pages: PageSource, progress: Progress) -> Recovered:
+        """Bring its files into a folder, from which a server can be started."""
+        done = self._folders.materialize(plan, pages, progress)
+        ending = self._ending(plan.request)
+        if ending is not None:
+            ending(plan.request.target)
+        return done
+
+    def sandbox(self, component: ComponentSpec, folder: str) -> Sandbox:
+        """Start a throw-away server on files that were recovered into a folder."""
+        return self._ways.sandbox(component, folder)

@@ -1,0 +1,1 @@
+"""Ways in: today the command line."""

@@ -1,0 +1,1 @@
+"""Points as a file system that is read when somebody looks: `/SERVICE/COMPONENT/MOMENT/…`."""

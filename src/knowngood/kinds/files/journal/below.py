@@ -1,0 +1,95 @@
+"""The follower's hold on the server: there is one, what lies below its mount can be read, and writers can be held."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+from knowngood.core.errors import Busy
+from knowngood.core.model import ComponentSpec
+from knowngood.kinds.files.journal.line import Line, ServerGone, find_server
+
+HOLD_SECONDS = 5.0
+"""So long writers wait at most while what they wrote last is read."""
+
+
+@dataclass(slots=True)
+class Held:
+    """All writers are held."""
+
+    entry: int  # the number after the last entry
+    kept: bool = False  # whether they were, to the end
+
+
+class Below:
+    """One component's server, started anew when it is gone, and its folder below the mount: `root`."""
+
+    def __init__(self, component: ComponentSpec, path: bytes, state_dir: str) -> None:
+        """Finds the server, or starts one. Raises Unsupported, Busy, KnowngoodError."""
+        self._component, self._path, self._state_dir = component, path, state_dir
+        self._line: Line | None = None
+        self.root = -1
+        self._find()
+
+    @property
+    def through(self) -> bytes:
+        """A path that leads below the mount, for this process."""
+        return os.fsencode(f"/proc/self/fd/{self.root}")
+
+    def ask(self, what: str) -> dict[str, object]:
+        """One question to the server. Raises ServerGone."""
+        if self._line is None:
+            raise ServerGone
+        return self._line.ask(what)
+
+    def is_lost(self) -> bool:
+        """Whether nothing is journalled any more. A server that is gone is started again: what happens meanwhile is a
+        gap. Raises as `find_server` does."""
+        try:
+            return bool(self.ask("state")["lost"])
+        except ServerGone:
+            self._hang_up()
+        self._find()
+        return False
+
+    def _find(self) -> None:
+        line = find_server(self._component, self._path, self._state_dir)
+        try:
+            root = line.root()
+        except ServerGone:
+            line.close()
+            raise Busy(f"the journal of {self._component.path} ended at once", hint="it is tried again") from None
+        if self.root < 0:
+            self.root = root
+        else:
+            os.dup2(root, self.root, inheritable=False)
+            os.close(root)
+        self._line = line
+
+    @contextmanager
+    def held(self, pull_to: Callable[[int], None]) -> Iterator[Held]:
+        """Within it all writers are held, and all that they did is known. Raises Busy."""
+        if self._line is None:
+            raise Busy("the journal's server is gone", hint="it is tried again")
+        try:
+            hold = Held(self._line.hold(HOLD_SECONDS))
+        except ServerGone:
+            raise Busy("the journal's server is gone", hint="it is tried again") from None
+        try:
+            pull_to(hold.entry)
+            yield hold
+        finally:
+            with suppress(ServerGone):
+                hold.kept = self._line.release()
+
+    def close(self) -> None:
+        """Let go of it; the server goes on."""
+        self._hang_up()
+        os.close(self.root)
+
+    def _hang_up(self) -> None:
+        if self._line is not None:
+            self._line.close()
+            self._line = None

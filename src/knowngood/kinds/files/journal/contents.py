@@ -1,0 +1,200 @@
+"""Open files: what is read is passed through, what is written is written below and told to the journal.
+
+Files are opened plainly: the kernel keeps pages of them, and each write(2) comes here before it returns (never with
+its write-back cache, which would lose the order). What is stored through a shared mapping comes when the kernel writes
+the page out: at msync(2), munmap(2), the last close, or half a minute later.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from knowngood.core.log import Form, Operation
+from knowngood.kinds.files.attributes import proc_path
+from knowngood.kinds.files.journal.acting import Acting
+from knowngood.kinds.files.journal.nodes import Node, stale
+from knowngood.linux.beneath import allocate, open_beneath
+from knowngood.wire.fuse import replies
+from knowngood.wire.fuse.bodies import Allocate, Open, Read, Release, Seek, Sync, Write
+from knowngood.wire.fuse.opcodes import OpenFlag, WriteFlag
+from knowngood.wire.fuse.requests import Request
+
+_KEPT = os.O_NOATIME
+_KEEP_SIZE, _PUNCH, _ZERO = 1, 2, 16  # <linux/falloc.h>
+_ALLOCATIONS = frozenset({0, _KEEP_SIZE, _KEEP_SIZE | _PUNCH, _ZERO, _ZERO | _KEEP_SIZE})
+_CAPABILITY = "security.capability"
+_SETID = stat.S_ISUID | stat.S_ISGID
+
+
+@dataclass(slots=True)
+class Handle:
+    """A file that somebody has open."""
+
+    node: Node
+    appends: bool = False  # it can only be appended to: the file says so
+
+
+class Contents:
+    """Answers requests about open files. A handle's number is its descriptor."""
+
+    def __init__(self, acting: Acting) -> None:
+        self._acting = acting
+        self._nodes = acting.nodes
+        self._handles: dict[int, Handle] = {}
+
+    def open(self, request: Request, body: Open) -> list[bytes]:
+        """OPEN."""
+        node = self._nodes[request.node]
+        reading = body.flags & os.O_ACCMODE == os.O_RDONLY
+        flags = (os.O_RDONLY if reading else os.O_RDWR) | (body.flags & _KEPT) | os.O_NONBLOCK
+        appends = False
+        try:
+            fd = self._open(node, flags)
+        except PermissionError:  # a file that can only be appended to
+            if reading or not body.flags & os.O_APPEND:
+                raise
+            fd, appends = self._open(node, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK), True
+        return [self.opened(node, fd, writing=not reading, appends=appends)]
+
+    def opened(self, node: Node, fd: int, *, writing: bool, appends: bool = False) -> bytes:
+        """Hand a descriptor to the kernel, which keeps its pages if all changes since came through it."""
+        file = os.fstat(fd)
+        with self._nodes.lock:
+            keeps = node.ctime_ns == file.st_ctime_ns
+            node.ctime_ns = file.st_ctime_ns
+            self._handles[fd] = Handle(node, appends)
+            node.open.append(fd)
+        if writing and not node.capable:
+            with suppress(OSError):
+                os.getxattr(fd, _CAPABILITY)
+                node.capable = True
+        return replies.opened(fd, OpenFlag.KEEP_CACHE if keeps else OpenFlag.NONE)
+
+    def _open(self, node: Node, flags: int) -> int:
+        if node.names:
+            directory, name = self._nodes.place(node)
+            fd = open_beneath(directory.fd, name, flags | os.O_NOFOLLOW)
+            here = os.fstat(fd)
+            if (here.st_dev, here.st_ino) == (node.device, node.inode):
+                return fd
+            os.close(fd)
+        if not node.open:
+            raise stale()
+        return os.open(proc_path(node.open[0]), flags | os.O_CLOEXEC)
+
+    def handle(self, number: int) -> Handle:
+        """An open file. Raises OSError."""
+        found = self._handles.get(number)
+        if found is None:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        return found
+
+    def release(self, _: Request, body: Release) -> list[bytes]:
+        """RELEASE: nobody has it open any more."""
+        with self._nodes.lock:
+            handle = self._handles.pop(body.handle, None)
+            if handle is not None:
+                handle.node.open.remove(body.handle)
+                os.close(body.handle)
+                self._nodes.tidy(handle.node)
+        return []
+
+    # ------------------------------------------------------------------------------------------------------- content
+
+    def read(self, _: Request, body: Read) -> list[bytes]:
+        """READ."""
+        self.handle(body.handle)
+        self._acting.may_wait()
+        return [os.pread(body.handle, body.size, body.offset)]
+
+    def write(self, _: Request, body: Write) -> list[bytes]:
+        """WRITE."""
+        handle, fd, acting = self.handle(body.handle), body.handle, self._acting
+        with acting.change():
+            count = os.write(fd, body.data) if handle.appends else os.pwrite(fd, body.data, body.offset)
+            file = os.fstat(fd)
+            if body.write_flags & WriteFlag.KILL_SUIDGID and file.st_mode & _SETID:
+                file = without_setid(fd, file)
+            told = acting.changed(
+                Operation.WRITE,
+                handle.node,
+                file,
+                offset=body.offset,
+                length=count,
+                form=Form.BYTES,
+                data=body.data[:count],
+            )
+            lost = None
+            if handle.node.capable:
+                lost = acting.changed(Operation.XATTR, handle.node, file, second=_CAPABILITY.encode())
+                handle.node.capable = False
+            acting.tell(told, lost)
+        if body.flags & (os.O_SYNC | os.O_DSYNC):
+            self.make_durable(fd, data_only=True)
+        return [replies.written(count)]
+
+    def allocate(self, _: Request, body: Allocate) -> list[bytes]:
+        """FALLOCATE: room that is kept, holes, ranges of zeros."""
+        handle, fd, acting = self.handle(body.handle), body.handle, self._acting
+        if body.mode not in _ALLOCATIONS:
+            raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+        with acting.change():
+            before = os.fstat(fd).st_size
+            allocate(fd, body.mode, body.offset, body.length)
+            file = os.fstat(fd)
+            told = []
+            if file.st_size != before:
+                told.append(acting.changed(Operation.TRUNCATE, handle.node, file, length=file.st_size))
+            count = min(body.offset + body.length, file.st_size) - body.offset
+            if body.mode & (_PUNCH | _ZERO) and count > 0:
+                told.append(
+                    acting.changed(
+                        Operation.WRITE, handle.node, file, offset=body.offset, length=count, form=Form.ZEROS
+                    )
+                )
+            acting.tell(*(told or [acting.changed(Operation.TIMES, handle.node, file)]))
+        return []
+
+    def seek(self, _: Request, body: Seek) -> list[bytes]:
+        """LSEEK: where data or a hole begins."""
+        self.handle(body.handle)
+        if body.whence not in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
+        return [replies.position(os.lseek(body.handle, body.offset, body.whence))]
+
+    # ------------------------------------------------------------------------------------------------------ durability
+
+    def sync(self, _: Request, body: Sync) -> list[bytes]:
+        """FSYNC: the file, and all that was journalled, is durable before it is answered."""
+        self.handle(body.handle)
+        self.make_durable(body.handle, data_only=bool(body.flags & 1))
+        return []
+
+    def make_durable(self, fd: int, *, data_only: bool = False) -> None:
+        """Put a file and the journal on stable storage. Raises OSError for the file alone."""
+        self._acting.may_wait()
+        (os.fdatasync if data_only else os.fsync)(fd)
+        try:
+            self._acting.journal.sync()
+        except OSError as wrong:
+            with self._acting.order:
+                self._acting.journal.lose(f"it cannot be made durable: {wrong.strerror}")
+
+
+def without_setid(fd: int, file: os.stat_result) -> os.stat_result:
+    """Take the bits away that a write by others than root takes away; what stat(2) says then."""
+    mode = stat.S_IMODE(file.st_mode) & ~stat.S_ISUID
+    if file.st_mode & stat.S_IXGRP:
+        mode &= ~stat.S_ISGID
+    os.chmod(fd, mode)
+    return os.fstat(fd)
+
+
+def ignored(*_: Any) -> list[bytes]:
+    """All is well, and nothing is to be done."""
+    return []

@@ -1,0 +1,209 @@
+"""The journal's server: a process of its own for one component, which outlives the keeper that started it.
+
+It opens the component's folder, mounts the file system over it, and answers the keeper on a socket in its state folder.
+It ends when the file system is unmounted: by the keeper, by an administrator, or with the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import fcntl
+import os
+import resource
+import signal
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+
+from knowngood.core.errors import Busy, KnowngoodError
+from knowngood.core.sizes import GIB, MIB
+from knowngood.kinds.files.journal.acting import Acting
+from knowngood.kinds.files.journal.control import Control, Site
+from knowngood.kinds.files.journal.filesystem import MAX_BYTES, WANTED, FileSystem
+from knowngood.kinds.files.journal.nodes import Nodes
+from knowngood.kinds.files.journal.reading import newest_entry
+from knowngood.kinds.files.journal.scope import Scope
+from knowngood.kinds.files.journal.writing import FOLDER, Bounds, JournalWriter
+from knowngood.linux.beneath import serve_writeback
+from knowngood.linux.fuse.mount import Mounted, Options, detach, mount
+from knowngood.linux.fuse.server import Server
+from knowngood.wire.fuse.requests import Request
+
+READY = "ready"
+LOCK = "lock"
+_LOG = "server.log"
+_LOG_BYTES = MIB
+_SMALLEST = 16 * MIB  # of a journal, however full its disk is: then the disk is the bound
+_THREADS = 8
+_LOCK_SECONDS = 5.0
+_READAHEAD = MIB
+_DEAD = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
+_FLAGS = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Begin to serve in the background; return when everything can be reached."""
+    options = _parser().parse_args(words)
+    gets, puts = os.pipe()
+    if os.fork():
+        os.close(puts)
+        with os.fdopen(gets, encoding="utf-8") as said:
+            answer = said.read()
+        sys.stdout.write(answer)
+        return 0 if answer == READY else 1
+    os.close(gets)
+    os.setsid()
+    status = 1
+    try:
+        _Process(options, puts).run()
+        status = 0
+    except KnowngoodError as wrong:
+        _say(puts, wrong.message)
+    except BaseException as wrong:  # noqa: BLE001 the last chance to say what it was
+        _say(puts, f"{type(wrong).__name__}: {wrong}")
+    finally:
+        os._exit(status)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="knowngood-journal")
+    parser.add_argument("path")
+    parser.add_argument("state")
+    parser.add_argument("--caches", action="store_true")
+    parser.add_argument("--one-file-system", action="store_true")
+    parser.add_argument("--total", type=int, default=GIB)
+    return parser
+
+
+def _say(pipe: int, text: str) -> None:
+    with suppress(OSError):
+        os.write(pipe, text.encode())
+        os.close(pipe)
+
+
+class _Process:
+    """What the background process does."""
+
+    def __init__(self, options: argparse.Namespace, ready: int) -> None:
+        self._options = options
+        self._ready = ready
+        self._state = os.path.join(options.state, "journal")
+        self._ended = threading.Event()
+        self._log_fd = -1
+
+    def run(self) -> None:
+        """Serve until it is unmounted. Raises KnowngoodError when it cannot begin."""
+        entries = os.path.join(self._state, FOLDER)
+        os.makedirs(entries, mode=0o700, exist_ok=True)
+        os.chmod(self._state, 0o700)  # what is in it is told to nobody
+        lock = self._lock()
+        self._prepare()
+        root = open_below(self._options.path)
+        here = os.fstat(root)
+        scope = Scope(here.st_dev, self._options.caches, self._options.one_file_system)
+        room = os.statvfs(entries)
+        total = min(self._options.total, max(_SMALLEST, room.f_bavail * room.f_frsize // 2))
+        bounds = Bounds(file=min(16 * MIB, total // 8), total=total)
+        writer = JournalWriter(entries, newest_entry(entries), bounds)
+        acting = Acting(Nodes(root, scope), writer)
+        files = FileSystem(acting, root)
+        mounted = self._mount(root)
+        try:
+            control = self._serve(mounted, files, acting, root)
+        except BaseException:  # nobody would answer who looks there
+            detach(self._options.path)
+            raise
+        while not self._ended.wait(3600):
+            pass
+        control.stop()
+        with acting.order:
+            writer.close(ends=True)
+        os.close(lock)
+
+    def _serve(self, mounted: Mounted, files: FileSystem, acting: Acting, root: int) -> Control:
+        """Begin to answer the kernel and the keeper."""
+        server = Server(
+            mounted,
+            files.handle,
+            wanted=WANTED,
+            threads=_THREADS,
+            max_read=MAX_BYTES,
+            max_write=MAX_BYTES,
+            quick=True,
+            failed=self._failed,
+            ended=self._ended.set,
+        )
+        control = Control(self._state, acting, Site(self._options.path, root), self._ended)
+        acting.may_wait = server.may_wait
+        server.start()
+        mounted.learn(_READAHEAD)
+        control.start()
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda *_: control.unmount())
+        self._say_ready()
+        return control
+
+    def _lock(self) -> int:
+        lock = os.open(os.path.join(self._state, LOCK), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        deadline = time.monotonic() + _LOCK_SECONDS
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:  # one that was told to stop may be about to end
+                if time.monotonic() > deadline:
+                    raise Busy(f"the journal of {self._options.path} is being kept already") from None
+                time.sleep(0.05)
+            else:
+                return lock
+
+    def _prepare(self) -> None:
+        os.umask(0)
+        os.chdir("/")
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+        serve_writeback()
+        # The keeper steps back for what it protects; what it protects works through this process.
+        with suppress(OSError):
+            os.setpriority(os.PRIO_PROCESS, 0, 0)
+        with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
+            file.write("-500")
+
+    def _mount(self, root: int) -> Mounted:
+        flags = os.fstatvfs(root).f_flag & _FLAGS
+        return mount(self._options.path, Options(read_only=False, allow_other=True, max_read=MAX_BYTES, flags=flags))
+
+    def _say_ready(self) -> None:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):
+            os.dup2(nothing, fd)
+        _say(self._ready, READY)
+
+    def _failed(self, request: Request, wrong: Exception) -> None:
+        """A request that should not have failed: a line in a file of bounded size."""
+        with suppress(OSError):
+            if self._log_fd < 0:
+                flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
+                self._log_fd = os.open(os.path.join(self._state, _LOG), flags, 0o600)
+            if os.fstat(self._log_fd).st_size < _LOG_BYTES:
+                os.write(self._log_fd, f"request {request.opcode}: {type(wrong).__name__}: {wrong}\n".encode())
+
+
+def open_below(path: str) -> int:
+    """The component's folder, for reaching what is in it; takes away what a dead server has left over it.
+
+    Raises KnowngoodError.
+    """
+    while True:
+        try:
+            return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as wrong:
+            if wrong.errno not in _DEAD:
+                raise KnowngoodError(f"cannot open {path}: {wrong.strerror}") from None
+        detach(path)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

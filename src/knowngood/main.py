@@ -1,0 +1,17 @@
+"""The program: plugins and the command line put together."""
+
+from __future__ import annotations
+
+from knowngood.doors.cli import app
+from knowngood.doors.memory import keep_freed_memory
+from knowngood.plugins import PLUGINS
+
+
+def main() -> None:
+    """The entry point of `knowngood`."""
+    keep_freed_memory()
+    app.main(PLUGINS)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""The place that holds timelines: packs, index, commits, collection, checking and rebuilding."""

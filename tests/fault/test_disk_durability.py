@@ -1,0 +1,53 @@
+"""What a store on a disk may rely on when others were killed there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from knowngood.core.errors import Exists
+from knowngood.stores.disk import DiskStore
+
+KEY = "packs/ab/abcd"
+
+
+@pytest.fixture
+def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The paths that were synced, in order."""
+    paths: list[str] = []
+    real = os.fsync
+
+    def fsync(handle: int) -> None:
+        paths.append(os.readlink(f"/proc/self/fd/{handle}"))
+        real(handle)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    return paths
+
+
+def test_folders_that_a_killed_writer_made_are_made_durable(place: Path, synced: list[str]) -> None:
+    """It made them and was killed before it had synced: an object in them would be lost with them."""
+    (place / "packs" / "ab").mkdir(parents=True)
+    store = DiskStore(place)
+    store.put(KEY, [b"content"])
+    assert {str(place), str(place / "packs"), str(place / "packs" / "ab")} <= set(synced)
+    synced.clear()
+    store.put(KEY + "e", [b"content"])
+    assert str(place / "packs") not in synced  # once is enough
+
+
+def test_who_is_told_that_an_object_exists_can_rely_on_it(place: Path, synced: list[str]) -> None:
+    """Its writer may have been killed before it had synced the folder."""
+    DiskStore(place).put(KEY, [b"content"])
+    synced.clear()
+    with pytest.raises(Exists):
+        DiskStore(place).put(KEY, [b"content"])
+    assert str(place / "packs" / "ab") in synced
+
+
+def test_every_new_folder_above_a_vault_is_made_durable(place: Path, synced: list[str]) -> None:
+    root = place / "mounted" / "backups" / "vault"
+    DiskStore(root).put(KEY, [b"content"])
+    assert {str(place), str(place / "mounted"), str(place / "mounted" / "backups"), str(root)} <= set(synced)
