@@ -13,6 +13,7 @@ from knowngood.core.ids import Name
 from knowngood.core.log import LogRecord
 from knowngood.core.model import Checkpoint, ComponentSpec, Problem, Totals
 from knowngood.core.progress import Progress
+from knowngood.core.rows import Rows, RowsRequest
 
 # ---------------------------------------------------------------------------------------------------------- stores
 
@@ -389,4 +390,8 @@ class Kind(Protocol):
     def sandbox(self, component: ComponentSpec, folder: str) -> Sandbox:
         """Start a throw-away server on what was recovered into a folder; return when it answers. Raises KnowngoodError,
         Unsupported where there is nothing to start."""
+        ...
+
+    def rows(self, component: ComponentSpec, found: Mapping[str, str], request: RowsRequest) -> Rows:
+        """Some rows of what runs in a sandbox at this address. Raises NotFound, Unsupported where there are none."""
         ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Protocol
@@ -22,6 +22,7 @@ from knowngood.core.ports import (
     Sandbox,
 )
 from knowngood.core.progress import Progress
+from knowngood.core.rows import Rows, RowsRequest
 from knowngood.databases.feed import Feed
 from knowngood.databases.follower import DatabaseFollower
 from knowngood.databases.image import Image
@@ -39,6 +40,7 @@ class Ways:
     feed: Callable[[ComponentSpec, str], Feed]
     sandbox: Callable[[ComponentSpec, str], Sandbox]
     owner: Callable[[ComponentSpec], tuple[int, int]]
+    rows: Callable[[ComponentSpec, Mapping[str, str], RowsRequest], Rows]
     follows: Callable[[ComponentSpec], None] = lambda _: None
     """Raises Unsupported when it has no log that could be followed."""
     until: Callable[[str, str], Callable[[str], None]] | None = None
@@ -118,3 +120,7 @@ class DatabaseKind:
     def sandbox(self, component: ComponentSpec, folder: str) -> Sandbox:
         """Start a throw-away server on files that were recovered into a folder."""
         return self._ways.sandbox(component, folder)
+
+    def rows(self, component: ComponentSpec, found: Mapping[str, str], request: RowsRequest) -> Rows:
+        """Some rows of what runs in a sandbox at this address."""
+        return self._ways.rows(component, found, request)

@@ -15,6 +15,7 @@ from knowngood.databases.kind import DatabaseKind, Ways
 from knowngood.kinds.mariadb.access import Access, access_of, told, value
 from knowngood.kinds.mariadb.base import PROGRAM
 from knowngood.kinds.mariadb.feed import MariaFeed
+from knowngood.kinds.mariadb.rows import open_rows
 from knowngood.kinds.mariadb.sandbox import start_sandbox
 
 _OLDEST = (10, 5)
@@ -37,7 +38,7 @@ TRAITS = KindTraits(
 
 def mariadb_kind(folders: Kind) -> Kind:
     """The kind `mariadb`; `folders` brings files back into folders."""
-    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner), folders)
+    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, open_rows), folders)
 
 
 def _probe(component: ComponentSpec) -> None:

@@ -16,6 +16,7 @@ from knowngood.databases.kind import DatabaseKind, Ways
 from knowngood.kinds.postgres.address import address_of
 from knowngood.kinds.postgres.feed import PostgresFeed
 from knowngood.kinds.postgres.link import Link
+from knowngood.kinds.postgres.rows import open_rows
 from knowngood.kinds.postgres.sandbox import start_sandbox
 from knowngood.kinds.postgres.until import UNTILS, until
 
@@ -39,7 +40,7 @@ TRAITS = KindTraits(
 
 def postgres_kind(folders: Kind) -> Kind:
     """The kind `postgres`; `folders` brings files back into folders."""
-    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, until=until), folders)
+    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, open_rows, until=until), folders)
 
 
 def _probe(component: ComponentSpec) -> None:

@@ -55,10 +55,10 @@ class PostgresSandbox:
 
     @property
     def address(self) -> Mapping[str, str]:
-        """Its socket."""
+        """Its socket, the account, and the database."""
         words = dict(self._address.words)
         dsn = " ".join(f"{name}={value}" for name, value in words.items())
-        return {"dsn": dsn, "host": words["host"], "port": words["port"], "path": self._server.folder}
+        return {"dsn": dsn, **words, "path": self._server.folder}
 
     def ask(self, question: str, timeout: float) -> list[tuple[str, ...]]:
         """A statement of SQL."""

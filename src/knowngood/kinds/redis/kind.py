@@ -13,6 +13,7 @@ from knowngood.databases.kind import DatabaseKind, Ways
 from knowngood.kinds.redis.address import address_of
 from knowngood.kinds.redis.feed import RedisFeed
 from knowngood.kinds.redis.link import Link, fields
+from knowngood.kinds.redis.rows import open_rows
 from knowngood.kinds.redis.sandbox import start_sandbox
 
 _OLDEST = 7
@@ -32,7 +33,7 @@ TRAITS = KindTraits(
 
 def redis_kind(folders: Kind) -> Kind:
     """The kind `redis`; `folders` brings files back into folders."""
-    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner), folders)
+    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, open_rows), folders)
 
 
 def _probe(component: ComponentSpec) -> None:

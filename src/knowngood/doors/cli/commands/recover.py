@@ -15,6 +15,7 @@ from knowngood.core.instants import SECOND, now_ns, when_text
 from knowngood.core.model import ServiceSpec
 from knowngood.core.ports import Recovered
 from knowngood.core.sizes import bytes_text, parse_span, span_text
+from knowngood.doors.cli.commands.rows import Asked, Key, Rows, Table, Where, run_rows
 from knowngood.doors.cli.commands.sandbox import run_sandbox
 from knowngood.doors.cli.moments import At, moment_shape, moment_text, point_shape, tell_limits
 from knowngood.doors.cli.opening import PassphraseFile, RecoveryKeyFile, confirmed, show_bytes, workshop
@@ -35,6 +36,16 @@ Paths = Annotated[
 ]
 _PLACES = "Only up to a place in a database's own log: lsn=…, xid=…, before-xid=…, name=…, time=…."
 Until = Annotated[str, typer.Option("--until", help=_PLACES, metavar="WHAT=VALUE")]
+Into = Annotated[
+    str, typer.Option("--to", help="Into this folder (rows: this file), not the original place.", metavar="DIR")
+]
+Only = Annotated[str, typer.Option("--component", "-c", help="Only this component.", metavar="C")]
+Delete = Annotated[bool, typer.Option("--delete", help="Also delete what the point does not have.")]
+Beside = Annotated[
+    bool, typer.Option("--sandbox", help="Beside, on throw-away servers, until Ctrl-C; then all of it goes.")
+]
+Lasts = Annotated[str, typer.Option("--for", help="How long a sandbox lasts, such as 1h.", metavar="SPAN")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")]
 
 
 @app.command(help="Bring back a whole service, one component, or single paths, as they were at a moment.")
@@ -42,17 +53,19 @@ def recover(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The service.", metavar="NAME")],
     at: At = "latest",
-    component: Annotated[str, typer.Option("--component", "-c", help="Only this component.", metavar="C")] = "",
+    component: Only = "",
     path: Paths = None,
-    to: Annotated[str, typer.Option("--to", help="Into this folder, not the original place.", metavar="DIR")] = "",
-    delete: Annotated[bool, typer.Option("--delete", help="Also delete what the point does not have.")] = False,
-    sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Beside, on throw-away servers, until Ctrl-C; then all of it goes.")
-    ] = False,
-    for_: Annotated[str, typer.Option("--for", help="How long a sandbox lasts, such as 1h.", metavar="SPAN")] = "",
+    to: Into = "",
+    delete: Delete = False,
+    sandbox: Beside = False,
+    for_: Lasts = "",
     until: Until = "",
+    table: Table = "",
+    where: Where = "",
+    key: Key = "",
+    rows: Rows = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; write nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")] = False,
+    yes: Yes = False,
     passphrase_file: PassphraseFile = "",
     recovery_key_file: RecoveryKeyFile = "",
 ) -> int:
@@ -61,10 +74,10 @@ def recover(
     if delete and path:
         raise UsageError("--delete goes with whole components, not with --path", hint="leave one of the two out")
     wish = Wish(component or None, tuple(path or ()), absolute(to) if to else None, delete, _until(until))
+    asked = Asked(table, where, key, rows)
+    asked.check(wish, sandbox=sandbox)
     if sandbox and (wish != Wish() or dry_run):
-        raise UsageError(
-            "a sandbox is for the whole service, in a place of its own", hint="use --sandbox with --at only"
-        )
+        raise UsageError("a sandbox is of the whole service, and beside", hint="use --sandbox with --at only")
     if for_ and not sandbox:
         raise UsageError("--for goes with --sandbox", hint=f"knowngood recover {name} --sandbox --for {for_}")
     # Without the lock of the home: who needs a file back does not wait until the hourly run has ended.
@@ -75,6 +88,9 @@ def recover(
         since = when_text(moment.point.moment_ns)
         session.out.warn(f"what was written after {since}, {span_text(lost)} of changes, is not in it")
     service = _defined(session, name)
+    if asked:
+        run_rows(session, moment, wish, asked, service, parts, dry_run=dry_run, yes=yes)
+        return ExitStatus.DONE
     if sandbox:
         definition = service or definition_of(moment.point) or ServiceSpec(name=name, components=())
         run_sandbox(session, moment, definition, parts, parse_span(for_) if for_ else 0)

@@ -27,9 +27,7 @@ def run_sandbox(session: Session, moment: Moment, service: ServiceSpec, parts: P
             with session.watch(parts.progress):
                 rig = bring_back(moment, folder, parts, service)
                 start(rig, parts)
-            for each in rig.pieces:
-                if each.error is not None:
-                    raise each.error
+            rig.require()
             _announce(session, moment, rig, parts, began)
             _wait(seconds)
         finally:
