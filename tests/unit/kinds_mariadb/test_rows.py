@@ -23,8 +23,8 @@ CREATE TABLE shop.`od``d` (
 """
 _VALUES = (
     r"INSERT INTO shop.`od``d` (id, word, `we``ird`, old, payload, bits, price, score, big, day, moment, span, kind, "
-    r"doc, place) VALUES (0, 'Abc', 'tab\t back\\ \'single\' 💾 \0 end', 'Grüße', X'00FF5C27', b'1000000001', 1.5, 0.1, "
-    r"1e300, '0000-00-00', '2026-01-02 03:04:05.678901', '-838:59:59', 'b', '{\"a\": 1}', POINT(1, 2)), "
+    r"doc, place) VALUES (0, 'Abc', 'tab\t back\\ \'single\' 💾 \0 end', 'Grüße', X'00FF5C27', b'1000000001', 1.5, "
+    r"0.1, 1e300, '0000-00-00', '2026-01-02 03:04:05.678901', '-838:59:59', 'b', '{\"a\": 1}', POINT(1, 2)), "
     r"(7, 'abc', NULL, NULL, NULL, NULL, NULL, 16777217, NULL, NULL, NULL, NULL, NULL, NULL, NULL)"
 )
 

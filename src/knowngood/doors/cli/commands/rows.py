@@ -12,7 +12,7 @@ from knowngood.core.errors import UsageError
 from knowngood.core.model import ServiceSpec
 from knowngood.core.rows import RowsRequest, Tally, Which
 from knowngood.core.sizes import span_text
-from knowngood.doors.cli.moments import moment_text, point_shape
+from knowngood.doors.cli.moments import asked_text, point_shape
 from knowngood.doors.cli.opening import confirmed
 from knowngood.doors.cli.output import Output
 from knowngood.doors.cli.session import Session
@@ -116,7 +116,7 @@ def _shape(
 
 def _tell_plan(out: Output, plan: RowsPlan, moment: Moment, *, note: bool) -> None:
     say, tally = out.note if note else out.line, plan.tally
-    say(f"plan: {plan.name} of {plan.wish.component}, {moment_text(moment, [])}")
+    say(f"plan: {plan.name} of {plan.wish.component}, {asked_text(moment)}")
     if plan.wish.to:
         say(f"  all rows go to {plan.wish.to}")
         return

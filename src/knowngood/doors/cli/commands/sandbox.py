@@ -7,7 +7,7 @@ from typing import Any
 
 from knowngood.core.model import ServiceSpec
 from knowngood.core.sizes import span_text
-from knowngood.doors.cli.moments import moment_text, point_shape
+from knowngood.doors.cli.moments import asked_text, point_shape
 from knowngood.doors.cli.session import Session
 from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
@@ -51,7 +51,7 @@ def _announce(session: Session, moment: Moment, rig: Rig, parts: Parts, began: f
     }
 
     def tell() -> None:
-        out.note(f"recovered {moment_text(moment, [])} in {span_text(fields['seconds'])}; production is not touched")
+        out.note(f"recovered {asked_text(moment)} in {span_text(fields['seconds'])}; production is not touched")
         rows = [
             [each.component.name, each.component.kind, name, value]
             for each in rig.pieces
