@@ -13,7 +13,7 @@ from knowngood.control.services import find_service
 from knowngood.core.errors import ExitStatus, KnowngoodError, UsageError
 from knowngood.core.instants import SECOND, now_ns, when_text
 from knowngood.core.model import ServiceSpec
-from knowngood.core.ports import Recovered
+from knowngood.core.ports import Recovered, RecoveryPlan
 from knowngood.core.sizes import bytes_text, parse_span, span_text
 from knowngood.doors.cli.commands.rows import Asked, Key, Rows, Table, Where, run_rows
 from knowngood.doors.cli.commands.sandbox import run_sandbox
@@ -26,7 +26,7 @@ from knowngood.flow.choose import LAST_KNOWN_GOOD, chosen_moment
 from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
 from knowngood.flow.points import checkpoints_of, definition_of
-from knowngood.flow.recover import ComponentPlan, Wish, recover as recover_moment
+from knowngood.flow.recover import ComponentPlan, Wish, recover as recover_moment, stops_it
 
 app = typer.Typer()
 _SHOWN = 10
@@ -113,7 +113,9 @@ def _recover(
 
     def agree(made: list[ComponentPlan]) -> bool:
         plans.extend(made)
-        return not dry_run and _agreed(session, moment, made, wish, yes=yes)
+        if dry_run or (not stops_it(service) and any(each.plan.hindrance for each in made)):
+            return not dry_run  # it is refused
+        return _agreed(session, moment, made, wish, yes=yes)
 
     with session.watch(parts.progress):
         done = recover_moment(moment, wish, parts, agree, service)
@@ -174,6 +176,7 @@ def done_shape(plans: list[ComponentPlan], done: list[tuple[ComponentPlan, Recov
         "bytes": sum(result.bytes for _, result in done),
         "written_bytes": sum(result.written_bytes for _, result in done),
         "deleted": sum(result.deleted for _, result in done),
+        "kept": [result.kept for _, result in done if result.kept],
         "problems": [
             {"component": plan.component, "path": show_bytes(each.path), "reason": each.reason}
             for plan, result in done
@@ -181,6 +184,11 @@ def done_shape(plans: list[ComponentPlan], done: list[tuple[ComponentPlan, Recov
         ],
         "problem_count": sum(result.problem_count for _, result in done),
     }
+
+
+def target_of(plan: RecoveryPlan) -> str:
+    """Where it goes."""
+    return plan.place or plan.request.target
 
 
 def _replaces(each: ComponentPlan) -> bool:
@@ -191,13 +199,15 @@ def _plan_shape(each: ComponentPlan) -> dict[str, Any]:
     plan = each.plan
     return {
         "component": each.component,
-        "target": plan.request.target,
+        "target": target_of(plan),
         "create": plan.create,
         "rewrite": plan.rewrite,
         "attributes": plan.attributes,
         "same": plan.same,
         "delete": plan.delete,
         "write_bytes": plan.write_bytes,
+        "hindrance": plan.hindrance or None,
+        "notes": list(plan.notes),
         "samples": [{"what": what, "path": show_bytes(path)} for what, path in plan.samples],
     }
 
@@ -214,11 +224,14 @@ def tell_plans(say: Callable[[str], None], plans: list[ComponentPlan]) -> None:
     """What plans would do, a few lines for each."""
     for each in plans:
         plan = each.plan
-        say(f"  {each.component} → {plan.request.target}")
+        say(f"  {each.component} → {target_of(plan)}")
         say(
             f"    create {plan.create}, rewrite {plan.rewrite}, attributes only {plan.attributes}, "
             f"delete {plan.delete}, leave {plan.same}; write up to {bytes_text(plan.write_bytes)}"
         )
+        for text in (*plan.notes, plan.hindrance):
+            if text:
+                say(f"    {text}")
         for what, path in plan.samples[:_SHOWN]:
             say(f"      {what} {show_bytes(path)}")
         if len(plan.samples) > _SHOWN:
@@ -233,6 +246,8 @@ def tell_done(out: Output, what: str, fields: dict[str, Any]) -> None:
         f"{count_text(fields['files'], 'file')}, {bytes_text(fields['written_bytes'])} written{deleted}, "
         f"{span_text(fields['seconds'])}"
     )
+    for kept in fields["kept"]:
+        out.note(f"what was there before is kept: {kept}")
     for problem in fields["problems"][:_SHOWN]:
         out.warn(f"{problem['component']}: {problem['path']}: {problem['reason']}")
     if fields["problem_count"] > _SHOWN:
