@@ -212,6 +212,7 @@ def _recovering(played: Play, first: str) -> None:
         user.does("protect", "stats")
         database.execute("ALTER TABLE t DROP COLUMN gone")
     played.says("recover", "stats", "--table", "t")
+    played.says("recover", "stats")
     played.says("recover", "stats", "--table", "t", "--to", user.folder / "t.csv")
 
 

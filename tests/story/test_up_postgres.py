@@ -60,7 +60,10 @@ def test_any_place_in_the_log(tmp_path: Path) -> None:
         beside = ("recover", "shop", "-c", "db", "--to", folder / "other", "--until")
         assert "before-xid" in user.does(*beside, "gtid=7", status=2).err
         assert "WHAT=VALUE" in user.does(*beside, "7", status=2).err
-        assert "--to" in user.does("recover", "shop", status=2).err
+        running = user.does("recover", "shop", status=7)
+        assert "stop it first" in running.err
+        assert "--to" in running.err
+        assert "stop it first" in user.asks("recover", "shop", "--dry-run")["plans"][0]["hindrance"]
         assert not (folder / "other").exists()
 
 

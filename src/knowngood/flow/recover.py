@@ -57,11 +57,11 @@ def recover(
     with states(moment, wish.component, parts, "recover") as opened:
         parts.progress.enter("planning")
         plans = _plans(opened, wish, parts, service)
-        if not agree(plans):
-            return []
         if ordered is not None:
             places = {name: place for place, name in enumerate(ordered.ordered(each.component for each in plans))}
             plans.sort(key=lambda each: places[each.component])
+        if not agree(plans):
+            return []
         hooked = service if wish.to is None and not wish.paths else None
         if not stops_it(hooked):
             require_free(plans)

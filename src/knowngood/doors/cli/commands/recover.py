@@ -126,8 +126,12 @@ def _recover(
         "dry_run": dry_run,
         "lost": lost,
         **done_shape(plans, done),
+        "kept": [result.kept for _, result in done if result.kept],
         "seconds": round(time.monotonic() - began, 3),
     }
+
+    for shape, each in zip(fields["plans"], plans, strict=True):
+        shape |= {"hindrance": each.plan.hindrance or None, "notes": list(each.plan.notes)}
 
     def tell() -> None:
         if dry_run:
@@ -136,6 +140,8 @@ def _recover(
             session.out.note("nothing was written")
         else:
             tell_done(session.out, moment_text(moment, opened), fields)
+            for kept in fields["kept"]:
+                session.out.note(f"what was there before is kept: {kept}")
 
     session.out.result("recover", fields, tell)
     return ExitStatus.INCOMPLETE if fields["problem_count"] else ExitStatus.DONE
@@ -176,7 +182,6 @@ def done_shape(plans: list[ComponentPlan], done: list[tuple[ComponentPlan, Recov
         "bytes": sum(result.bytes for _, result in done),
         "written_bytes": sum(result.written_bytes for _, result in done),
         "deleted": sum(result.deleted for _, result in done),
-        "kept": [result.kept for _, result in done if result.kept],
         "problems": [
             {"component": plan.component, "path": show_bytes(each.path), "reason": each.reason}
             for plan, result in done
@@ -206,8 +211,6 @@ def _plan_shape(each: ComponentPlan) -> dict[str, Any]:
         "same": plan.same,
         "delete": plan.delete,
         "write_bytes": plan.write_bytes,
-        "hindrance": plan.hindrance or None,
-        "notes": list(plan.notes),
         "samples": [{"what": what, "path": show_bytes(path)} for what, path in plan.samples],
     }
 
@@ -246,8 +249,6 @@ def tell_done(out: Output, what: str, fields: dict[str, Any]) -> None:
         f"{count_text(fields['files'], 'file')}, {bytes_text(fields['written_bytes'])} written{deleted}, "
         f"{span_text(fields['seconds'])}"
     )
-    for kept in fields["kept"]:
-        out.note(f"what was there before is kept: {kept}")
     for problem in fields["problems"][:_SHOWN]:
         out.warn(f"{problem['component']}: {problem['path']}: {problem['reason']}")
     if fields["problem_count"] > _SHOWN:
