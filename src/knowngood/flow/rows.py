@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from knowngood.core.errors import UsageError
 from knowngood.core.model import ServiceSpec
 from knowngood.core.rows import Rows, RowsRequest, Tally, Which
+from knowngood.flow.apart import apart
 from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
 from knowngood.flow.private import private_folder
@@ -95,7 +96,7 @@ def _sandbox(
         try:
             rig = bring_back(only, folder, parts, service or ServiceSpec(name="", components=()), wish.until)
             rig.require()
-            start(rig, parts)
+            apart(lambda: start(rig, parts), rig.stop, folder)
             rig.require()
             piece = rig.pieces[0]
             kind = parts.kind(piece.component.kind)

@@ -9,6 +9,7 @@ from knowngood.core.model import ServiceSpec
 from knowngood.core.sizes import span_text
 from knowngood.doors.cli.moments import asked_text, point_shape
 from knowngood.doors.cli.session import Session
+from knowngood.flow.apart import apart
 from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
 from knowngood.flow.points import checkpoints_of
@@ -26,7 +27,7 @@ def run_sandbox(session: Session, moment: Moment, service: ServiceSpec, parts: P
         try:
             with session.watch(parts.progress):
                 rig = bring_back(moment, folder, parts, service)
-                start(rig, parts)
+                apart(lambda: start(rig, parts), rig.stop, folder)
             rig.require()
             _announce(session, moment, rig, parts, began)
             _wait(seconds)
