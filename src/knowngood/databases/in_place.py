@@ -13,11 +13,12 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from knowngood.core.errors import Busy, KnowngoodError, UsageError
-from knowngood.core.model import ComponentSpec
 from knowngood.core.ports import PageSource, Recovered, RecoveryPlan, RecoveryRequest
 from knowngood.core.progress import Progress
 from knowngood.databases.facts import FOLDER, Facts, facts_of
 from knowngood.databases.switch import building, former, remove, settle, switch
+from knowngood.linux.apart import apart
+from knowngood.linux.processes import end_those_in
 from knowngood.linux.running import Process, processes
 
 OPTION = "data-folder"
@@ -34,7 +35,7 @@ class Place:
     user: str
     live: Callable[[Facts], str]
     looks: Callable[[str], bool]
-    ready: Callable[[ComponentSpec, str, Facts, str], str]
+    ready: Callable[[str, Facts, str], str]
 
 
 class Folders(Protocol):
@@ -77,6 +78,7 @@ class InPlace:
         try:
             settle(live)
             beside = _beside(request, live)
+            end_those_in(beside.target)  # a server that a run has left which was killed
             done = self._folders.materialize(self._folders.plan(beside, pages, progress), pages, progress)
             if done.problem_count:
                 first = done.problems[0]
@@ -84,17 +86,18 @@ class InPlace:
                 raise KnowngoodError(what)
             if ending is not None:
                 ending(beside.target)
-            done.kept = self._switch(request, beside.target, facts, live, progress)
+            done.kept = self._switch(beside.target, facts, live, progress)
         except OSError as wrong:
             reason = os.strerror(wrong.errno or 0).lower()
             raise KnowngoodError(f"{live} cannot be replaced: {reason}: {wrong.filename or ''}") from None
         return done
 
-    def _switch(self, request: RecoveryRequest, folder: str, facts: Facts, live: str, progress: Progress) -> str:
-        component = request.component or ComponentSpec(name="", kind=request.checkpoint.kind)
+    def _switch(self, folder: str, facts: Facts, live: str, progress: Progress) -> str:
         try:
             progress.enter("starting it once, beside")
-            new = self._place.ready(component, folder, facts, _user(live, self._place.user))
+            user, made = _user(live, self._place.user), list[str]()
+            apart(lambda: made.append(self._place.ready(folder, facts, user)), lambda: _end(folder), folder)
+            (new,) = made
             if os.path.lexists(live):
                 os.chmod(new, os.stat(live).st_mode & 0o7777)
             self._require_stopped(facts)
@@ -145,6 +148,11 @@ def running_on(folder: str, programs: tuple[str, ...]) -> Process | None:
                     if os.path.samestat(os.stat(f"/proc/{each.pid}/cwd"), seen):
                         found.append(each)
     return min(found, key=lambda each: each.pid, default=None)
+
+
+def _end(folder: str) -> None:
+    """What was started on a folder."""
+    end_those_in(folder)
 
 
 def _who(server: Process) -> str:

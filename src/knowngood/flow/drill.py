@@ -11,12 +11,12 @@ from enum import StrEnum
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.instants import now_ns
 from knowngood.core.model import Judgement, Point, ServiceSpec, Status
-from knowngood.flow.apart import Isolation, apart
 from knowngood.flow.checks import Answered, Came, run_checks
 from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
 from knowngood.flow.private import private_folder
 from knowngood.flow.rig import Piece, Rig, bring_back, bytes_of, speaks_against, start
+from knowngood.linux.apart import Isolation, apart
 
 
 class Outcome(StrEnum):

@@ -134,7 +134,7 @@ def _held(state: State, request: RecoveryRequest, parts: Parts) -> tuple[str, ..
 
 def request_for(state: State, wish: Wish, parts: Parts, here: ServiceSpec | None = None) -> RecoveryRequest:
     """What was excluded when the point was made is not in it, and is no reason to delete it. `here` is how the service
-    is defined on this machine."""
+    is defined on this machine, and comes first."""
     checkpoint, service = state.checkpoint, definition_of(state.stand.point)
     component = service and service.component(checkpoint.component)
     return RecoveryRequest(
@@ -145,7 +145,7 @@ def request_for(state: State, wish: Wish, parts: Parts, here: ServiceSpec | None
         exclude=component.exclude if component else (),
         exclude_caches=component.exclude_caches if component else False,
         until=_until(checkpoint, wish, parts),
-        component=here.component(checkpoint.component) if here else None,
+        component=(here.component(checkpoint.component) if here else None) or component,
     )
 
 

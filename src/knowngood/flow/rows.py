@@ -10,12 +10,12 @@ from dataclasses import dataclass, field, replace
 from knowngood.core.errors import UsageError
 from knowngood.core.model import ServiceSpec
 from knowngood.core.rows import Rows, RowsRequest, Tally, Which
-from knowngood.flow.apart import apart
 from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
 from knowngood.flow.private import private_folder
 from knowngood.flow.rig import Rig, bring_back, bytes_of, start
 from knowngood.flow.row_files import write_rows
+from knowngood.linux.apart import apart
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from knowngood.flow.apart import Isolation, apart
+from knowngood.linux.apart import Isolation, apart
 
 _CONNECT = "import socket,sys; socket.socket(socket.AF_UNIX).connect(sys.argv[1])"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from knowngood.core.model import ComponentSpec
 from knowngood.databases.facts import FOLDER, Facts
 from knowngood.databases.in_place import Place
 from knowngood.databases.switch import remove
@@ -22,7 +21,7 @@ def _looks(path: str) -> bool:
     return os.path.isfile(os.path.join(path, "ibdata1"))
 
 
-def _ready(component: ComponentSpec, folder: str, facts: Facts, user: str) -> str:  # noqa: ARG001 - all is in the folder
+def _ready(folder: str, facts: Facts, user: str) -> str:  # noqa: ARG001 - all is in the folder
     """Every event is carried out, and the server has ended well. Its own binary log begins anew."""
     server = start_server(folder, user)
     server.end(_END_SECONDS)

@@ -24,9 +24,9 @@ def _looks(path: str) -> bool:
     return os.path.isfile(os.path.join(path, "PG_VERSION"))
 
 
-def _ready(component: ComponentSpec, folder: str, facts: Facts, user: str) -> str:  # noqa: ARG001 - all is in the folder
+def _ready(folder: str, facts: Facts, user: str) -> str:  # noqa: ARG001 - all is in the folder
     """It has begun a new timeline, and ended with a checkpoint, when this returns; then our settings go."""
-    server = start_server(component, folder, user)
+    server = start_server(ComponentSpec(name="", kind="postgres", options={"dsn": ""}), folder, user)
     server.end(_END_SECONDS)
     _clean(folder)
     return folder

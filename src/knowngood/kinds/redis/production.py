@@ -9,7 +9,6 @@ import os
 from contextlib import suppress
 
 from knowngood.core.errors import KnowngoodError
-from knowngood.core.model import ComponentSpec
 from knowngood.databases.facts import FOLDER, Facts
 from knowngood.databases.in_place import Place
 from knowngood.kinds.redis.link import Link
@@ -47,7 +46,7 @@ def _looks(path: str) -> bool:
         return file.read(5) == b"REDIS"
 
 
-def _ready(component: ComponentSpec, folder: str, facts: Facts, user: str) -> str:  # noqa: ARG001 - all is in the folder
+def _ready(folder: str, facts: Facts, user: str) -> str:
     server = start_server(folder, user)
     try:
         if not _appends(facts):

@@ -9,12 +9,12 @@ from knowngood.core.model import ServiceSpec
 from knowngood.core.sizes import span_text
 from knowngood.doors.cli.moments import asked_text, point_shape
 from knowngood.doors.cli.session import Session
-from knowngood.flow.apart import apart
 from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
 from knowngood.flow.points import checkpoints_of
 from knowngood.flow.private import private_folder
 from knowngood.flow.rig import Rig, bring_back, bytes_of, start
+from knowngood.linux.apart import apart
 
 _LOOK = 0.5
 
