@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from typing import Any
 
 from knowngood.core.model import ServiceSpec
@@ -29,8 +30,9 @@ def run_sandbox(session: Session, moment: Moment, service: ServiceSpec, parts: P
                 rig = bring_back(moment, folder, parts, service)
                 apart(lambda: start(rig, parts), rig.stop, folder)
             rig.require()
-            _announce(session, moment, rig, parts, began)
-            _wait(seconds)
+            with suppress(KeyboardInterrupt):  # at any time once it runs: whoever was told of it may end it at once
+                _announce(session, moment, rig, parts, began)
+                _wait(seconds)
         finally:
             rig.stop()
     session.out.note("the sandbox is gone")
@@ -67,8 +69,5 @@ def _announce(session: Session, moment: Moment, rig: Rig, parts: Parts, began: f
 
 def _wait(seconds: float) -> None:
     end = time.monotonic() + seconds if seconds else None
-    try:
-        while end is None or time.monotonic() < end:
-            time.sleep(_LOOK if end is None else max(0.0, min(_LOOK, end - time.monotonic())))
-    except KeyboardInterrupt:
-        return
+    while end is None or time.monotonic() < end:
+        time.sleep(_LOOK if end is None else max(0.0, min(_LOOK, end - time.monotonic())))
