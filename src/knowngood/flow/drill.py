@@ -106,7 +106,7 @@ def _try(drilled: Drilled, rig: Rig, parts: Parts, scripts: str, folder: str) ->
     """Start and ask."""
     with _stopped(rig):
         start(rig, parts)
-        if any(each.error is not None for each in rig.pieces):
+        if rig.errors:
             return
         parts.progress.enter("checking")
         drilled.answers = run_checks(rig, drilled.service.checks, scripts, folder)

@@ -47,11 +47,15 @@ class Rig:
         """The piece of this component."""
         return next((each for each in self.pieces if each.component.name == name), None)
 
+    @property
+    def errors(self) -> list[tuple[str, KnowngoodError]]:
+        """What kept components from being recovered or started, by their names."""
+        return [(each.component.name, each.error) for each in self.pieces if each.error is not None]
+
     def require(self) -> None:
         """Raise the first error that there was."""
-        for each in self.pieces:
-            if each.error is not None:
-                raise each.error
+        for _, wrong in self.errors:
+            raise wrong
 
     def stop(self) -> None:
         """End all servers, the last one first."""

@@ -25,7 +25,7 @@ from knowngood.doors.cli.words import absolute, count_text
 from knowngood.flow.choose import LAST_KNOWN_GOOD, chosen_moment
 from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
-from knowngood.flow.points import checkpoints_of, definition_of
+from knowngood.flow.points import checkpoints_of
 from knowngood.flow.recover import ComponentPlan, Wish, recover as recover_moment, stops_it
 
 app = typer.Typer()
@@ -92,8 +92,7 @@ def recover(
         run_rows(session, moment, wish, asked, service, parts, dry_run=dry_run, yes=yes)
         return ExitStatus.DONE
     if sandbox:
-        definition = service or definition_of(moment.point) or ServiceSpec(name=name, components=())
-        run_sandbox(session, moment, definition, parts, parse_span(for_) if for_ else 0)
+        run_sandbox(session, moment, service, parts, parse_span(for_) if for_ else 0)
         return ExitStatus.DONE
     return _recover(session, moment, wish, parts, service, lost, dry_run=dry_run, yes=yes)
 
