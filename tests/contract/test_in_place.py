@@ -4,6 +4,8 @@ interrupted finds the old or the new."""
 from __future__ import annotations
 
 import os
+import signal
+import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 from msgspec import structs
 
-from knowngood.core.errors import Busy, KnowngoodError, UsageError
+from knowngood.core.errors import Busy, KnowngoodError, NotFound, UsageError
 from knowngood.core.ids import Name
 from knowngood.core.ports import PageSource, Recovered, RecoveryPlan, RecoveryRequest
 from knowngood.core.progress import Progress
@@ -179,3 +181,36 @@ def test_what_is_no_data_of_it_is_not_replaced(stage: Stage) -> None:
                 stage.play.kind.plan(request, stage.state[1], Progress())
             assert hint in wrong.value.hint
         assert (folder / os.path.basename(live) / "letter").read_text() == "dear"
+
+
+@QUICKEST
+def test_what_a_run_has_left_that_was_ended(stage: Stage) -> None:
+    """Its files are gone on with, and what does not belong to them goes; so does a server that it had started."""
+    stage.play.stop()
+    place = stage.plan().place
+    beside = Path(switching.building(place))
+    for path, text in (("appendonlydir/appendonly.aof.1.incr.aof", "*1"), ("appendonlydir/other.manifest", "x")):
+        (beside / path).parent.mkdir(parents=True, exist_ok=True)
+        (beside / path).write_text(text)
+    with subprocess.Popen(["sleep", "600"], cwd=beside, stdin=subprocess.DEVNULL, start_new_session=True) as left:
+        stage.recover()
+        assert left.wait(60) == -signal.SIGKILL
+    assert not beside.exists()
+    assert not os.path.exists(f"{place}/other.manifest")
+    stage.play.start()
+    assert stage.play.numbers() == {1, 2, 3}
+
+
+@QUICKEST
+def test_what_does_not_start_is_not_put_there(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing has changed then, and nothing is left."""
+    stage.play.stop()
+    place = stage.plan().place
+    before = sorted(os.listdir(os.path.dirname(place)))
+    monkeypatch.setenv("PATH", "/nowhere")
+    with pytest.raises(NotFound, match="not installed"):
+        stage.recover()
+    monkeypatch.undo()
+    assert sorted(os.listdir(os.path.dirname(place))) == before
+    stage.play.start()
+    assert stage.play.numbers() == {1, 2, 3, 4, 5}
