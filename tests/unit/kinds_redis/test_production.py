@@ -17,13 +17,13 @@ def test_a_server_without_a_log_of_its_own(tmp_path: Path) -> None:
     """Its snapshot is what it reads when it starts, by the name that it gives it."""
     kind = redis_kind(FilesKind())
     with open_folder() as folder, redis_server(folder / "r", dbfilename="mine.rdb") as server:
+        server.ask("SET", "k", "other")
+        server.ask("SAVE")
         server.ask("SET", "k", "then")
         (folder / "r" / "other").write_text("theirs")
         with following(kind, server.component, tmp_path / "state") as followed:
             followed.checkpoint()
             root, pages = followed.newest()
-        server.ask("SET", "k", "now")
-        server.ask("SAVE")
         server.stop()
         request = RecoveryRequest(checkpoint_of(root, server.component), "", component=server.component)
         done = kind.materialize(kind.plan(request, pages, Progress()), pages, Progress())
