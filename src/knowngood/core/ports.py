@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
 from knowngood.core.buffers import Buffer
+from knowngood.core.errors import KnowngoodError
 from knowngood.core.ids import Name
 from knowngood.core.log import LogRecord
 from knowngood.core.model import Checkpoint, ComponentSpec, Problem, Totals
@@ -203,6 +204,26 @@ class Holder(Protocol):
         ...
 
 
+class Beside(Protocol):
+    """Reads the base of a component that is followed in a thread of its own, while its log goes on, where it can."""
+
+    def begin(self) -> None:
+        """Bases are made like this from now on: a checkpoint without one raises NotYet."""
+        ...
+
+    def prepare(self, context: CaptureContext, holds: Callable[[], None]) -> None:
+        """Read a new base into a sink, and flush it; the next checkpoint is made of it, in whatever session.
+
+        The sink's session has to stay open until then: `holds` raises when it does not. The only method that is called
+        from another thread, by one at a time. Raises KnowngoodError.
+        """
+        ...
+
+    def drop(self) -> None:
+        """What was prepared is not used."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How well a component is followed. `reason` says why not better; empty when there is nothing better.
@@ -211,7 +232,8 @@ class Standing:
     that can be read when something may have changed, -1 for none; another one after each checkpoint; with `prompt` it
     is worth looking as soon as it can be. `due`: so much has gathered that a checkpoint ought to come soon. `holder` is
     None where writes cannot be held. With `unheld`, it holds none, and tells whether any came: the checkpoint has to be
-    made between mark and release.
+    made between mark and release. `beside` makes the base that is wanted; None when none is, or where bases are only
+    made within a checkpoint. `unready` is why no checkpoint can be made now, though one was.
     """
 
     level: str
@@ -222,6 +244,8 @@ class Standing:
     due: bool = False
     holder: Holder | None = None
     unheld: bool = False
+    beside: Beside | None = None
+    unready: KnowngoodError | None = None
 
 
 class Durable(Enum):
@@ -272,7 +296,8 @@ class Follower(Protocol):
     def checkpoint(self, context: CaptureContext, first: int, time_ns: int) -> Followed:
         """The component's state now; `landed` and `remember` are to follow when records and checkpoint are committed.
 
-        Without a base it is read anew, and the record is a gap: earlier checkpoints do not lead there.
+        Without a base it is read anew, and the record is a gap: earlier checkpoints do not lead there. Raises NotYet
+        while that base is read beside.
         """
         ...
 

@@ -20,6 +20,12 @@ class ChainBroken(KnowngoodError):
     code = "chain-broken"
 
 
+class Beyond(KnowngoodError):
+    """The server's log was read further already."""
+
+    code = "beyond"
+
+
 class Away(StoreFailed):
     """The server cannot be reached now."""
 
@@ -85,4 +91,13 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Let go of the server. What it keeps for a resumption stays."""
+        ...
+
+
+class Spare(Feed, Protocol):
+    """A second feed of a database, which gives a new base while the first one goes on. It says nothing to the server
+    that the first one's word depends on."""
+
+    def reach(self, position: bytes) -> Taken:
+        """What came up to a position of the first one, which is waited for, briefly. Raises Beyond, and as `take`."""
         ...

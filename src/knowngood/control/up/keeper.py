@@ -28,7 +28,7 @@ from knowngood.control.up.protocol import Answer, Request, Told, told
 from knowngood.control.up.standing import Standing
 from knowngood.control.up.waking import Waker, clock
 from knowngood.control.up.work import Elsewhere, Newest, Wish, last_drilled, last_tidied, look_up, make_point, tidy_home
-from knowngood.core.errors import KnowngoodError
+from knowngood.core.errors import KnowngoodError, NotYet
 from knowngood.core.model import Level
 from knowngood.core.progress import Progress
 from knowngood.flow.protect import Protected
@@ -184,7 +184,7 @@ class Keeper:
             return
         try:
             came = self._verb(what, began)
-        except Elsewhere as wrong:
+        except (Elsewhere, NotYet) as wrong:
             self._standing.waiting_for = wrong.message
             self._schedule.postponed(what, self._now())
             return
@@ -215,10 +215,15 @@ class Keeper:
                 raise KeyboardInterrupt
             if what.verb == Verb.TIDY:
                 return tidy_home(self._home, self._plugins, watch)
+            self._followers.require_bases(what.service)
             row = self._schedule.row(what.service)
             known = None if row and row.asked else self._standing.known(what.service)
-            wish = self._wishes.pop(what.service, Wish())
-            return make_point(self._home, self._plugins, what.service, known, watch, self._followers.followed, wish)
+            wish, followed = self._wishes.pop(what.service, Wish()), self._followers.followed
+            try:
+                return make_point(self._home, self._plugins, what.service, known, watch, followed, wish)
+            except (Elsewhere, NotYet):
+                self._wishes.setdefault(what.service, wish)
+                raise
         finally:
             self._interruptible = False
 

@@ -13,7 +13,7 @@ from knowngood.core.errors import KnowngoodError
 from knowngood.core.instants import now_ns
 from knowngood.core.ports import ChunkSink, Holder
 from knowngood.core.progress import Progress
-from knowngood.databases.feed import Away, ChainBroken, Taken
+from knowngood.databases.feed import Away, Beyond, ChainBroken, Taken
 from knowngood.databases.image import Image
 from knowngood.kinds.postgres import layout
 from knowngood.kinds.postgres.address import Address
@@ -35,8 +35,11 @@ _PIECE_SECONDS = 60.0  # until the next piece of what is there has come
 class PostgresFeed:
     """A server as a standby sees it."""
 
-    def __init__(self, address: Address, name: str, slot_limit: int, *, synchronous: bool = False) -> None:
-        """`name` is that of our slot, and of our sessions. It keeps `slot_limit` bytes of log at most."""
+    def __init__(
+        self, address: Address, name: str, slot_limit: int, *, synchronous: bool = False, is_spare: bool = False
+    ) -> None:
+        """`name` is that of our slot, and of our sessions. It keeps `slot_limit` bytes of log at most. A spare one has
+        a name of its own: by its name the server knows whom commits wait for."""
         self._address = address
         self._name = name
         self._slot = Slot(address, name)
@@ -53,6 +56,7 @@ class PostgresFeed:
         self._wants_synchronous = synchronous
         self._synchronous: Synchronous | None = None  # from the first committed checkpoint on
         self._is_new = True
+        self._is_spare = is_spare
         self._note = ""  # why commits cannot be held
 
     @property
@@ -66,7 +70,8 @@ class PostgresFeed:
         """Every file of the server, and the log that makes them consistent."""
         self._end()
         self._limit, self._durable = None, 0
-        self._prepare()
+        if not self._is_spare:
+            self._prepare()
         progress.enter(f"waiting for a base of PostgreSQL at {self._address.text}")
         link = Link(self._address, self._name, replication=True)
         try:
@@ -144,6 +149,14 @@ class PostgresFeed:
         return True
 
     # ------------------------------------------------------------------------------------------------------- taking
+
+    def reach(self, position: bytes) -> Taken:
+        """The bytes up to a place."""
+        limit = decoded(position).lsn
+        if self._at.lsn > limit:
+            raise Beyond(f"the log was read beyond {lsn_text(limit)} already")
+        self._limit = limit
+        return self.take()
 
     def take(self) -> Taken:
         """The bytes that came."""
