@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from knowngood.core.beside import Beside
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Fenced, KnowngoodError, NotYet
 from knowngood.core.ids import Name, new_id
-from knowngood.core.ports import Beside, CaptureContext
+from knowngood.core.ports import CaptureContext
 from knowngood.core.progress import Progress
 from knowngood.databases import follower as module
 from knowngood.testing.memory import MemorySink
@@ -210,13 +211,14 @@ def test_where_a_new_base_leads_nowhere(followed: Following, play: Play) -> None
     followed.restart()
     read_at_once(followed)
     followed.checkpoint()
-    writes(followed, play, 5)
-    followed.checkpoint()
     assert not followed.follower.standing.based
     with reading(followed) as base:
+        play.write(5)
         base.finish()
     followed.checkpoint()
-    assert numbers(followed, play) == {1, 2, 3, 4, 5}
+    assert followed.follower.standing.based
+    after = writes(followed, play, 6)
+    assert numbers(followed, play, followed.at(after)) == {1, 2, 3, 4, 5, 6}
 
 
 def test_all_kinds_are_here() -> None:

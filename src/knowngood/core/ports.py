@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
+from knowngood.core.beside import Beside
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.ids import Name
@@ -204,26 +205,6 @@ class Holder(Protocol):
         ...
 
 
-class Beside(Protocol):
-    """Reads the base of a component that is followed in a thread of its own, while its log goes on, where it can."""
-
-    def begin(self) -> None:
-        """Bases are made like this from now on: a checkpoint without one raises NotYet."""
-        ...
-
-    def prepare(self, context: CaptureContext, holds: Callable[[], None]) -> None:
-        """Read a new base into a sink, and flush it; the next checkpoint is made of it, in whatever session.
-
-        The sink's session has to stay open until then: `holds` raises when it does not. The only method that is called
-        from another thread, by one at a time. Raises KnowngoodError.
-        """
-        ...
-
-    def drop(self) -> None:
-        """What was prepared is not used."""
-        ...
-
-
 @dataclass(frozen=True, slots=True)
 class Standing:
     """How well a component is followed. `reason` says why not better; empty when there is nothing better.
@@ -233,7 +214,8 @@ class Standing:
     is worth looking as soon as it can be. `due`: so much has gathered that a checkpoint ought to come soon. `holder` is
     None where writes cannot be held. With `unheld`, it holds none, and tells whether any came: the checkpoint has to be
     made between mark and release. `beside` makes the base that is wanted; None when none is, or where bases are only
-    made within a checkpoint. `unready` is why no checkpoint can be made now, though one was.
+    made within a checkpoint. `unready` is why no checkpoint can be made now. `unsafe` is why writes are acknowledged
+    before they are in the vault, though the component asks for it; empty while all wait; None for not asked.
     """
 
     level: str
@@ -246,6 +228,7 @@ class Standing:
     unheld: bool = False
     beside: Beside | None = None
     unready: KnowngoodError | None = None
+    unsafe: str | None = None
 
 
 class Durable(Enum):

@@ -37,7 +37,7 @@ class Taken:
     """What came, and where the server's log is after it, in the server's terms: what a resumption begins at.
 
     `note` says what of the server is not as it should be, for people; empty when all is well. `more`: the server had
-    written more before it was asked, which has not come yet.
+    written more before it was asked, which has not come yet. `unsafe` is as in Standing.
     """
 
     steps: Sequence[Step]
@@ -46,6 +46,7 @@ class Taken:
     """Of a feed whose files change in place: what they have at this position. Good until the next `take`."""
     note: str = ""
     more: bool = False
+    unsafe: str | None = None
 
 
 class Feed(Protocol):

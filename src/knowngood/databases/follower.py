@@ -53,6 +53,7 @@ class DatabaseFollower:
         self._gap = Gap.NOT_RUNNING
         self._reason = ""
         self._note = ""  # of the server
+        self._unsafe: str | None = None  # so are its writes
         self._taken: list[Step] = []  # and not yet known to be in the log
         self._waiting = 0  # bytes of it
         self._given = 0, b""  # how much of it was given as records last, and the position after that
@@ -68,7 +69,18 @@ class DatabaseFollower:
         file, why = self._feed.fileno() if takes else -1, self._reason or self._note
         beside = self._preparation if not self._based or (self._is_long and self._spare) else None
         unready = self._preparation.unready if self._preparation.is_used and not self._based else None
-        return Standing(LEVEL, why, self._based, file, True, due, self._feed.holder, beside=beside, unready=unready)
+        return Standing(
+            LEVEL,
+            why,
+            self._based,
+            file,
+            True,
+            due,
+            self._feed.holder,
+            beside=beside,
+            unready=unready,
+            unsafe=self._unsafe,
+        )
 
     @property
     def _has_the_feed(self) -> bool:
@@ -134,6 +146,7 @@ class DatabaseFollower:
         self._taken += taken.steps
         self._waiting += _bytes_of(taken.steps)
         base.position, self._note, base.read = taken.position, taken.note, taken.read
+        self._unsafe = taken.unsafe
 
     def records(self, sink: ChunkSink, first: int, time_ns: int) -> Sequence[LogRecord]:  # noqa: ARG002 - all is raw
         """What came, in records numbered from `first`."""

@@ -10,9 +10,10 @@ import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from knowngood.core.beside import Beside
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.ids import new_id
-from knowngood.core.ports import Beside, CaptureContext
+from knowngood.core.ports import CaptureContext
 from knowngood.core.progress import Progress
 from knowngood.flow.follow import Following
 from knowngood.flow.parts import Parts

@@ -86,7 +86,7 @@ class BaseNow(msgspec.Struct, frozen=True, kw_only=True):
 
 class FollowerState(msgspec.Struct, frozen=True, kw_only=True):
     """What a follower says of itself. `behind` is how many seconds of changes are not yet safe; None for unknown.
-    While it `holds` the component, nobody else can make checkpoints of it."""
+    While it `holds` the component, nobody else can make checkpoints of it. `unsafe` is as in Standing."""
 
     component: str
     capture: str
@@ -96,6 +96,7 @@ class FollowerState(msgspec.Struct, frozen=True, kw_only=True):
     failure: Told | None = None
     waiting: Waiting | None = None
     base: BaseNow | None = None
+    unsafe: str | None = None
 
 
 class ServiceNow(msgspec.Struct, frozen=True, kw_only=True):

@@ -198,6 +198,7 @@ class Recorder:
             note=(following.dropped if following else "") or (standing.reason if standing else ""),
             failure=self._failure or self._unread,
             base=self._base_now(standing) if standing else None,
+            unsafe=standing.unsafe if standing else None,
             waiting=self._waiting(following.spool, clock()) if following else None,
         )
 

@@ -180,7 +180,15 @@ class PostgresFeed:
         steps = list(self._at.advance(data))
         waits = self._synchronous.note if self._synchronous else ""
         note = waits or (self._guard.note if self._guard else "") or self._note
-        return Taken(steps, self._at.encoded(), note=note, more=self._at.lsn < self._goal)
+        more = self._at.lsn < self._goal
+        return Taken(steps, self._at.encoded(), note=note, more=more, unsafe=self._unsafe)
+
+    @property
+    def _unsafe(self) -> str | None:
+        """Why commits that are to wait for the vault do not."""
+        if self._synchronous is not None:
+            return self._synchronous.unsafe
+        return (self._note or None) if self._wants_synchronous else None
 
     @staticmethod
     def _taken(stream: Stream, most: int | None = None) -> bytes:
