@@ -14,10 +14,12 @@ import msgspec
 
 from knowngood.control import discover
 from knowngood.control.home import Home
-from knowngood.control.up.protocol import Failure, FollowerState, ServiceNow, Told, Waiting
+from knowngood.control.lapses import Lapses
+from knowngood.control.up.protocol import BaseNow, Failure, FollowerState, ServiceNow, Told, Waiting
 from knowngood.control.workshop import Workshop
 from knowngood.core.buffers import Buffer
 from knowngood.core.ids import Name
+from knowngood.core.instants import now_ns
 from knowngood.core.model import Problem
 from knowngood.core.ports import Recovered
 from knowngood.doors.cli.commands import mount, point, protect
@@ -167,10 +169,16 @@ def _asking_how_things_stand(played: Play) -> None:
     waiting = Waiting(since_ns=1, records=2, bytes=3, limit=4, full=False, room=5.0)
     wrong = Told("busy", "m")
     following = FollowerState(component="data", capture="watch", behind=0.5, failure=wrong, waiting=waiting)
+    base = BaseNow(seconds=1.5, bytes=2, total_bytes=3, first=False)
+    following = msgspec.structs.replace(following, base=base, unsafe="late")
+    lapses = Lapses(home)
+    lapses.measured("shop", 2.5, now_ns())
+    lapses.heard("shop", (following,), 5)
+    lapses.save(now_ns())
     service = ServiceNow(name="shop", age=1.0, point="", due_in=2.0, failure=failure, followers=(following,))
     keeper = msgspec.structs.replace(IDLE, doing=PROTECTING, services=(service,), tidy_due_in=3.0, tidy_failure=failure)
     with answering(home, keeper):
-        played.says("status")
+        played.says("status", status=1)
     played.user.does("policy", "set", "shop", "rpo=0")
 
 

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from knowngood.control.home import Home
+from knowngood.control.lapses import Breach, Lapses, risk_of
 from knowngood.control.proof import Amiss, Proof, amiss, proof_of
 from knowngood.control.services import Broken, list_services
 from knowngood.control.up.client import running
-from knowngood.control.up.protocol import Running, ServiceNow
+from knowngood.control.up.protocol import FollowerState, Running, ServiceNow
 from knowngood.control.up.work import Newest, newest_points
 from knowngood.control.workshop import Workshop
 from knowngood.core.errors import Busy, KnowngoodError, NotFound
@@ -52,6 +53,8 @@ class Verdict:
     proof: Proof = field(default_factory=Proof)
     rto: float = 0  # how long recovery may take; 0: nothing is promised
     amiss: Amiss | None = None  # with what is promised about recovery
+    worst: float | None = None  # what would have been lost at the worst moment of the last 24 hours; None: unmeasured
+    breaches: tuple[Breach, ...] = ()  # times in which writes did not wait for the vault, though they are to
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +70,12 @@ class Report:
     def kept(self) -> bool:
         """Whether everything that is promised is kept, for certain."""
         kept = all(each.state == State.KEPT or not _promises(each) for each in self.verdicts)
-        return kept and not any(each.amiss for each in self.verdicts)
+        return kept and not any(each.amiss or unsafe(each) for each in self.verdicts)
+
+
+def unsafe(verdict: Verdict) -> Sequence[FollowerState]:
+    """Components whose writes are to wait for the vault, and do not now."""
+    return [each for each in verdict.now.followers if each.unsafe] if verdict.now else []
 
 
 def _promises(verdict: Verdict) -> bool:
@@ -137,7 +145,7 @@ def _judged(
     except KnowngoodError as wrong:
         newest, trouble = Newest(None, None), trouble or wrong
     now = next((each for each in keeper.services if each.name == service.name), None) if keeper else None
-    at_risk = _at_risk(service, age_of(newest.complete, now), now)
+    at_risk = risk_of(service, age_of(newest.complete, now), now)
     if trouble:
         state, reason, fix = State.BROKEN, trouble.message, trouble.hint
     elif newest.complete is None:
@@ -151,6 +159,8 @@ def _judged(
     wrong = amiss(service.name, policy, proof, now_ns())
     if wrong:
         reason, fix = "; ".join(filter(None, (reason, wrong.reason))), fix or wrong.fix
+    lapses = Lapses(home)
+    worst = [each for each in (lapses.worst(service.name, now_ns()), at_risk) if each is not None]
     return Verdict(
         service.name,
         state,
@@ -164,6 +174,8 @@ def _judged(
         proof,
         policy.rto,
         wrong,
+        max(worst, default=None),
+        tuple(lapses.breaches(service.name)),
     )
 
 
@@ -184,15 +196,6 @@ def age_of(complete: Point | None, now: ServiceNow | None) -> float | None:
         return now.age
     age = (now_ns() - complete.started_ns) / SECOND
     return max(0.0, age) if age > -_A_LITTLE else None
-
-
-def _at_risk(service: ServiceSpec, age: float | None, now: ServiceNow | None) -> float | None:
-    """Seconds of changes that would be lost now: with logs of all components, what is not in them yet."""
-    behind = {each.component: each.behind for each in now.followers if each.holds} if now else {}
-    delays = [behind.get(each.name) for each in service.components]
-    if age is None or not delays or None in delays:
-        return age
-    return min(age, max(each for each in delays if each is not None))
 
 
 _Finding = tuple[State, str, str]
@@ -244,6 +247,9 @@ def headline(report: Report) -> str:
     if not report.verdicts:
         return "there is no service: nothing is protected"
     unproven = [each for each in report.verdicts if each.amiss]
+    waiting = [each for each in report.verdicts if unsafe(each)]
+    if waiting and not failing:
+        return f"writes do not wait for the vault, though they are to: {', '.join(names(waiting))}"
     if unproven and not failing:
         return f"recovery is not as promised: {', '.join(names(unproven))}"
     if not promised:

@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
+from knowngood.core.beside import Beside
 from knowngood.core.buffers import Buffer
+from knowngood.core.errors import KnowngoodError
 from knowngood.core.ids import Name
 from knowngood.core.log import LogRecord
 from knowngood.core.model import Checkpoint, ComponentSpec, Problem, Totals
@@ -211,7 +213,9 @@ class Standing:
     that can be read when something may have changed, -1 for none; another one after each checkpoint; with `prompt` it
     is worth looking as soon as it can be. `due`: so much has gathered that a checkpoint ought to come soon. `holder` is
     None where writes cannot be held. With `unheld`, it holds none, and tells whether any came: the checkpoint has to be
-    made between mark and release.
+    made between mark and release. `beside` makes the base that is wanted; None when none is, or where bases are only
+    made within a checkpoint. `unready` is why no checkpoint can be made now. `unsafe` is why writes are acknowledged
+    before they are in the vault, though the component asks for it; empty while all wait; None for not asked.
     """
 
     level: str
@@ -222,6 +226,9 @@ class Standing:
     due: bool = False
     holder: Holder | None = None
     unheld: bool = False
+    beside: Beside | None = None
+    unready: KnowngoodError | None = None
+    unsafe: str | None = None
 
 
 class Durable(Enum):
@@ -272,7 +279,8 @@ class Follower(Protocol):
     def checkpoint(self, context: CaptureContext, first: int, time_ns: int) -> Followed:
         """The component's state now; `landed` and `remember` are to follow when records and checkpoint are committed.
 
-        Without a base it is read anew, and the record is a gap: earlier checkpoints do not lead there.
+        Without a base it is read anew, and the record is a gap: earlier checkpoints do not lead there. Raises NotYet
+        while that base is read beside.
         """
         ...
 

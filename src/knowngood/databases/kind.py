@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 from knowngood.core.instants import now_ns
@@ -22,7 +23,7 @@ from knowngood.core.ports import (
     Sandbox,
 )
 from knowngood.core.progress import Progress
-from knowngood.databases.feed import Feed
+from knowngood.databases.feed import Feed, Spare
 from knowngood.databases.follower import DatabaseFollower
 from knowngood.databases.image import Image
 from knowngood.databases.local import LocalFiles
@@ -41,6 +42,8 @@ class Ways:
     owner: Callable[[ComponentSpec], tuple[int, int]]
     follows: Callable[[ComponentSpec], None] = lambda _: None
     """Raises Unsupported when it has no log that could be followed."""
+    spare: Callable[[ComponentSpec, str], Spare] | None = None
+    """A second feed; None where there can be none, or where a new base leads nowhere from the one before it."""
     until: Callable[[str, str], Callable[[str], None]] | None = None
 
 
@@ -90,9 +93,10 @@ class DatabaseKind:
     def follow(self, component: ComponentSpec, state_dir: str) -> Follower:
         """Follow a database from now on. Raises Busy when that is done already, Unsupported."""
         self._ways.follows(component)
-        feed = self._ways.feed(component, state_dir)
+        feed, spare = self._ways.feed(component, state_dir), self._ways.spare
+        second = partial(spare, component, state_dir) if spare else None
         try:
-            return DatabaseFollower(feed, state_dir, self._ways.owner(component), now_ns)
+            return DatabaseFollower(feed, state_dir, self._ways.owner(component), now_ns, second)
         except BaseException:
             feed.close()
             raise

@@ -10,7 +10,6 @@ from contextlib import closing, suppress
 from knowngood.core.errors import Unsupported, UsageError
 from knowngood.core.model import ComponentSpec
 from knowngood.core.ports import Kind, KindTraits, Option
-from knowngood.databases.feed import Feed
 from knowngood.databases.kind import DatabaseKind, Ways
 from knowngood.kinds.mariadb.access import Access, access_of, told, value
 from knowngood.kinds.mariadb.base import PROGRAM
@@ -37,7 +36,7 @@ TRAITS = KindTraits(
 
 def mariadb_kind(folders: Kind) -> Kind:
     """The kind `mariadb`; `folders` brings files back into folders."""
-    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner), folders)
+    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, spare=_feed), folders)
 
 
 def _probe(component: ComponentSpec) -> None:
@@ -72,7 +71,7 @@ def _check_program(series: str) -> None:
         raise UsageError(f"{PROGRAM} is not of the server's version {series}: {told_version.strip()}")
 
 
-def _feed(component: ComponentSpec, state_dir: str) -> Feed:  # noqa: ARG001 - it keeps nothing of its own
+def _feed(component: ComponentSpec, state_dir: str) -> MariaFeed:  # noqa: ARG001 - it keeps nothing of its own
     access = access_of(component)
     return MariaFeed(access, lambda: _ask(access, "SELECT @@datadir"), lambda: _server(access))
 

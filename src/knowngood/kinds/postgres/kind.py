@@ -11,7 +11,7 @@ from knowngood.core.errors import Unsupported, UsageError
 from knowngood.core.model import ComponentSpec
 from knowngood.core.ports import Kind, KindTraits, Option
 from knowngood.core.sizes import parse_size
-from knowngood.databases.feed import Feed
+from knowngood.databases.feed import Feed, Spare
 from knowngood.databases.kind import DatabaseKind, Ways
 from knowngood.kinds.postgres.address import address_of
 from knowngood.kinds.postgres.feed import PostgresFeed
@@ -39,7 +39,7 @@ TRAITS = KindTraits(
 
 def postgres_kind(folders: Kind) -> Kind:
     """The kind `postgres`; `folders` brings files back into folders."""
-    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, until=until), folders)
+    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, spare=_spare, until=until), folders)
 
 
 def _probe(component: ComponentSpec) -> None:
@@ -63,8 +63,16 @@ def _probe(component: ComponentSpec) -> None:
 
 
 def _feed(component: ComponentSpec, state_dir: str) -> Feed:
-    name = "knowngood_" + hashlib.blake2s(os.path.abspath(state_dir).encode(), digest_size=6).hexdigest()
-    return PostgresFeed(address_of(component), name, _slot_limit(component), synchronous=_is_synchronous(component))
+    limit, synchronous = _slot_limit(component), _is_synchronous(component)
+    return PostgresFeed(address_of(component), _name(state_dir), limit, synchronous=synchronous)
+
+
+def _spare(component: ComponentSpec, state_dir: str) -> Spare:
+    return PostgresFeed(address_of(component), f"{_name(state_dir)}_base", _slot_limit(component), is_spare=True)
+
+
+def _name(state_dir: str) -> str:
+    return "knowngood_" + hashlib.blake2s(os.path.abspath(state_dir).encode(), digest_size=6).hexdigest()
 
 
 def _is_synchronous(component: ComponentSpec) -> bool:
