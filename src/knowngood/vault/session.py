@@ -56,6 +56,9 @@ class SessionCard(msgspec.Struct, frozen=True, kw_only=True):
     timelines: tuple[bytes, ...] | msgspec.UnsetType = msgspec.UNSET  # whose logs it may continue
 
 
+FOLLOWING = "follow"
+"""The purpose of those who record what changes: they leave again within a second or so, and need not be ended."""
+
 _card_decoder = msgspec.msgpack.Decoder(SessionCard)
 _FAN = 16
 _NEWER = "?"  # the host of a card that a newer program wrote

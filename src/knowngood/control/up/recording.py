@@ -93,6 +93,7 @@ class Recorder:
         self._commits += ticked.position is not None
         if self._commits >= FOLD_FROM:
             self._commits = 0
+            self._what.alone()
             with contextlib.suppress(KnowngoodError):  # it has time, and the next tick says what is wrong
                 folded = following.fold(_AWAY_AT_ONCE)
                 if folded.deleted and folded.waiting:
@@ -134,6 +135,11 @@ class Recorder:
         self._shop = fresh
         following.move_to(parts)
         return True
+
+    def rest(self) -> None:
+        """Leave the vault, until the next tick."""
+        if self._following is not None:
+            self._following.rest()
 
     def stop(self) -> None:
         """Watch no longer. What changes from now on is a gap."""
