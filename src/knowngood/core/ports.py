@@ -71,8 +71,8 @@ class Store(Protocol):
         """Every whole object below a prefix that ends in `/`, in no particular order."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove an object for good; no error when it is not there."""
+    def delete(self, *keys: str) -> None:
+        """Remove objects for good, in no particular order; no error when one is not there."""
         ...
 
     def free_bytes(self) -> int | None:

@@ -25,7 +25,7 @@ BUSY_TICK = 0.4
 _AGAIN = 5.0
 _SLOW = 2.0
 """A vault that takes longer for a tick gets at most a third of the loop's time: meanwhile, ticks are spooled."""
-_AWAY_AT_ONCE = 16  # commits that are taken away after folding: two deletions each, and a tick is waiting
+_AWAY_AT_ONCE = FOLD_FROM  # commits that are taken away after folding: two deletions each, and a tick is waiting
 _ROOM_FROM = 30.0  # seconds of changes that it takes to say how long the room will do
 _BASE_FIRST = 2.0  # a point may be due anyway
 _BASE_AGAIN = 30.0  # a point that gives a base was asked for, and has not come
