@@ -187,10 +187,15 @@ class Captured:
 class Holder(Protocol):
     """Holds the writes of one component for a bounded moment, so that all components have one instant in common."""
 
+    def prepare(self, lease: float) -> None:
+        """Do all that takes time and holds nothing: connect, ask, say who lets go when we do not. `release` is to
+        follow. Raises KnowngoodError."""
+        ...
+
     def hold(self, lease: float) -> None:
         """Return when no write is acknowledged any more. After `lease` seconds writes go on, whatever becomes of us.
 
-        Raises KnowngoodError when they cannot be held; then nothing is held.
+        Raises KnowngoodError when they cannot be held; then nothing is held. It prepares itself when nobody has.
         """
         ...
 
