@@ -118,7 +118,7 @@ def _column(rows: list[tuple[str, ...]], workers: int) -> list[int]:
 @contextmanager
 def _running(kind: str, folder: Path) -> Iterator[Sandbox]:
     start: Callable[[ComponentSpec, str], Sandbox] = PLUGINS.kinds()[kind].sandbox
-    options = {"path": str(folder / "stats.db")} if kind == "sqlite" else {}
+    options = {"dsn": "dbname=postgres"} if kind == "postgres" else {}
     where = str(folder / "stats.db") if kind == "sqlite" else ""
     sandbox = start(ComponentSpec(name="it", kind=kind, path=where, options=options), str(folder))
     try:

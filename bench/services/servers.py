@@ -99,10 +99,11 @@ class MariaDB:
         self._server = Server(str(folder), "mysql")
         self.socket = f"{self._server.sockets}/s"
         make = ["mariadb-install-db", "--no-defaults", f"--datadir={folder}", "--skip-test-db"]
+        make += [f"--tmpdir={self._server.sockets}"]  # a server that starts removes what others have in a shared one
         self._server.run([*make, "--auth-root-authentication-method=normal", "--skip-name-resolve"], _SECONDS)
         command = ["mariadbd", "--no-defaults", f"--datadir={folder}", f"--socket={self.socket}", "--skip-networking"]
         command += [f"--log-bin={folder}/bin", "--server-id=7", "--sync-binlog=1"]
-        command += [f"--pid-file={self._server.sockets}/pid"]
+        command += [f"--pid-file={self._server.sockets}/pid", f"--tmpdir={self._server.sockets}"]
         self._server.start(command, self._answers, _SECONDS)
         with closing(self.connect("")) as connection, connection.cursor() as cursor:
             cursor.execute("create database shop")

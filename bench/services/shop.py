@@ -72,10 +72,10 @@ class Shop:
     def followed(self, nice: int = 0) -> Iterator[None]:
         """While the block runs, the keeper follows all components; from when each has a base on."""
         command = ["nice", "-n", str(nice), str(KNOWNGOOD), "up", "--events"]
-        log = self.home / "up.log"
-        with log.open("w") as said, ExitStack() as ending:
+        with ExitStack() as ending:
             self.events = []
-            self.keeper = subprocess.Popen(command, env=self.env, stdout=subprocess.PIPE, stderr=said, text=True)
+            pipe = subprocess.PIPE
+            self.keeper = subprocess.Popen(command, env=self.env, stdout=subprocess.DEVNULL, stderr=pipe, text=True)
             reading = threading.Thread(target=self._read, args=(self.keeper,), daemon=True)
             reading.start()
             ending.callback(self._end, reading)
@@ -83,8 +83,8 @@ class Shop:
             yield
 
     def _read(self, keeper: subprocess.Popen[str]) -> None:
-        assert keeper.stdout is not None
-        for line in keeper.stdout:
+        assert keeper.stderr is not None
+        for line in keeper.stderr:
             self.events.append(json.loads(line))
 
     def _end(self, reading: threading.Thread) -> None:
