@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from bench.services.servers import MariaDB, Postgres, Redis, Sqlite
+from bench.services.shop import Component
 
 STORES = ("uploads", "db", "books", "stats", "cache")
 """In the order of a chain."""
@@ -24,7 +26,7 @@ Heights = dict[str, list[int]]
 
 @dataclass(slots=True)
 class Worker:
-    """One that makes chains: for each store the times (wall clock, ns) at which each write was begun and acknowledged."""
+    """One that makes chains: for each store, when (ns, wall clock) each write was begun and acknowledged."""
 
     number: int
     begun: dict[str, list[int]] = field(default_factory=lambda: {each: [] for each in STORES})
@@ -35,6 +37,13 @@ class Worker:
         self.begun[store].append(time.time_ns())
         write()
         self.acknowledged[store].append(time.time_ns())
+
+
+@dataclass(frozen=True, slots=True)
+class Uploads:
+    """A folder, as a service file describes it."""
+
+    described: str
 
 
 class Stores:
@@ -57,9 +66,15 @@ class Stores:
             stats.execute("create table stats (worker integer primary key, n integer)")
 
     @property
-    def described(self) -> str:
-        """The folder as a component of a service file."""
-        return f"{{kind: files, path: {self.uploads}}}"
+    def components(self) -> dict[str, Component]:
+        """All of a service file."""
+        return {
+            "db": self.db,
+            "books": self.books,
+            "stats": self.stats,
+            "cache": self.cache,
+            "uploads": Uploads(f"{{kind: files, path: {self.uploads}}}"),
+        }
 
     def close(self) -> None:
         """End the servers."""
@@ -81,14 +96,13 @@ def chains(stores: Stores, worker: Worker, per_second: float, over: threading.Ev
         number = 0
         while not over.wait(1 / per_second):
             number += 1
-            path = folder / f"{number:06}"
-            worker.step("uploads", lambda path=path: path.write_bytes(b"%06d" % number))
-            row = (me, number, f"{me}/{number:06}")
-            worker.step("db", lambda row=row: db.execute("insert into orders values (%s, %s, %s)", row))
-            worker.step("books", lambda row=row: cursor.execute("insert into books values (%s, %s)", row[:2]))
-            put = "insert or replace into stats values (?, ?)"
-            worker.step("stats", lambda row=row: stats.execute(put, row[:2]))
-            worker.step("cache", lambda: cache.ask("SET", f"n{me}", number))
+            path, row = folder / f"{number:06}", (me, number)
+            worker.step("uploads", partial(path.write_bytes, path.name.encode()))
+            order = (*row, f"{me}/{path.name}")
+            worker.step("db", partial(db.execute, "insert into orders values (%s, %s, %s)", order))
+            worker.step("books", partial(cursor.execute, "insert into books values (%s, %s)", row))
+            worker.step("stats", partial(stats.execute, "insert or replace into stats values (?, ?)", row))
+            worker.step("cache", partial(cache.ask, "SET", f"n{me}", number))
 
 
 @contextmanager

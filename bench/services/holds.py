@@ -12,10 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from bench.continuous.figures import Figures
 from bench.services.chains import Heights, Stores, Worker, violations, working
-from bench.services.latency import quantile
 from bench.services.shop import SERVICE, Shop
+from bench.services.table import Table, quantile
 from knowngood.core.instants import parse_when
 from knowngood.core.model import ComponentSpec
 from knowngood.core.ports import Sandbox
@@ -26,37 +25,52 @@ _CHAINS = 60.0  # a second
 _AT_ONCE = 2
 
 
-def measure(stores: Stores, shop: Shop, points: int, recovered: int, scratch: Path, figures: Figures) -> None:
-    """Take so many held points under load, and recover so many of them, chosen at random."""
+def take(stores: Stores, shop: Shop, points: int, table: Table) -> list[Worker]:
+    """Take so many held points under load. Who made what, and when."""
     with working(stores, _WORKERS, _CHAINS) as workers:
         time.sleep(1)
         for _ in range(points):
             shop.point()
             time.sleep(0.02)
-    done = sum(len(each.acknowledged["cache"]) for each in workers)
+    chains = sum(len(each.acknowledged["cache"]) for each in workers)
     made = shop.asks("points", SERVICE)["points"][:points]
     held = [each for each in made if each["level"] == "L1"]
     pauses = sorted(each["evidence"]["held"] for each in held)
-    figures.add(f"held points of {len(made)} asked for, under {done} chains", len(held), "")
-    if not held:
-        print({each["evidence"]["lowered"] for each in made})
-        return
-    figures.add(f"four databases and files held: p50 of {len(held)}", 1e3 * quantile(pauses, 0.5), "ms", 10)
-    figures.add("the same: p99", 1e3 * quantile(pauses, 0.99), "ms", 50)
-    _stalls(workers, figures)
-    chosen = random.Random(1).sample(held, min(recovered, len(held)))
+    table.add(f"held points of {len(made)} asked for, under {chains} chains", len(held), "")
+    if held:
+        table.add(f"four databases and files held: p50 of {len(held)}", 1e3 * quantile(pauses, 0.5), "ms", 10)
+        table.add("the same: p99", 1e3 * quantile(pauses, 0.99), "ms", 50)
+    _reasons(made, table)
+    _stalls(workers, table)
+    return workers
+
+
+def _reasons(made: list[dict[str, Any]], table: Table) -> None:
+    """Why some are not held."""
+    found: dict[str, int] = {}
+    for each in made:
+        if why := each["evidence"]["lowered"]:
+            found[why] = found.get(why, 0) + 1
+    for why, count in found.items():
+        table.note(f"{count} were not held: {why}")
+
+
+def recover(shop: Shop, workers: list[Worker], count: int, scratch: Path, table: Table) -> None:
+    """Recover so many of the held points, chosen at random, start all that is in them, and compare."""
+    held = [each for each in shop.asks("points", SERVICE)["points"] if each["level"] == "L1"]
+    chosen = random.Random(1).sample(held, min(count, len(held)))
     began = time.monotonic()
     with ThreadPoolExecutor(_AT_ONCE) as threads:
         found = list(threads.map(lambda each: _violations(shop, each, workers, scratch), chosen))
     wrong = [text for each in found for text in each]
     for text in wrong[:5]:
-        print(text)
+        table.note(text)
+    table.add(f"violations in {len(chosen)} of them, recovered and started", len(wrong), "", 0)
     each = (time.monotonic() - began) / max(1, len(chosen))
-    figures.add(f"violations in {len(chosen)} of them, recovered and started", len(wrong), "", 0)
-    figures.add("recovering and starting all of one point, two at once", each, "s")
+    table.add(f"recovering and starting all of one point, {_AT_ONCE} at once", each, "s")
 
 
-def _stalls(workers: list[Worker], figures: Figures) -> None:
+def _stalls(workers: list[Worker], table: Table) -> None:
     """How long a write took at most: what a program sees of it all."""
     taken: dict[str, list[float]] = {}
     for worker in workers:
@@ -65,7 +79,7 @@ def _stalls(workers: list[Worker], figures: Figures) -> None:
             taken.setdefault(store, []).extend((end - start) / 1e6 for start, end in pairs)
     for store, found in taken.items():
         found.sort()
-        figures.add(f"a write to {store} meanwhile: p99", quantile(found, 0.99), "ms")
+        table.add(f"a write to {store} meanwhile: p99", quantile(found, 0.99), "ms")
 
 
 def _violations(shop: Shop, point: dict[str, Any], workers: list[Worker], scratch: Path) -> list[str]:
@@ -73,7 +87,9 @@ def _violations(shop: Shop, point: dict[str, Any], workers: list[Worker], scratc
     shop.call("recover", SERVICE, "--at", point["id"], "--to", to, "--yes")
     try:
         heights = _heights(to, len(workers))
-        return [f"point {point['id'][:8]}: {each}" for each in violations(heights, workers, parse_when(point["moment"]))]
+        return [
+            f"point {point['id'][:8]}: {each}" for each in violations(heights, workers, parse_when(point["moment"]))
+        ]
     finally:
         shutil.rmtree(to, ignore_errors=True)
 
@@ -90,7 +106,9 @@ def _heights(to: Path, workers: int) -> Heights:
             if missing:
                 heights["db"] = [10**9] * workers  # an order without its file
     with _running("mariadb", to / "books") as books:
-        heights["books"] = _column(books.ask("select worker, max(n), count(*) from shop.books group by worker", 60), workers)
+        heights["books"] = _column(
+            books.ask("select worker, max(n), count(*) from shop.books group by worker", 60), workers
+        )
     with _running("sqlite", to / "stats") as stats:
         heights["stats"] = _column([(*row, row[1]) for row in stats.ask("select worker, n from stats", 60)], workers)
     with _running("redis", to / "cache") as cache:

@@ -9,12 +9,14 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from bench.continuous.figures import Figures, cpu_of
+from bench.continuous.figures import cpu_of
 from bench.services.servers import Postgres
 from bench.services.shop import Shop
+from bench.services.table import Table, quantile
 
 _INSERT = "insert into load (body) values (repeat(md5(random()::text), 8));\n"
 _STEP = 0.0005
+_US = "knowngood%"
 _RATES = (20, 500)
 _ASKED = {20: (10.0, 200.0), 500: (10.0, 200.0)}  # ms
 
@@ -35,7 +37,7 @@ def loaded(server: Postgres, rate: int, clients: int = 4) -> Iterator[None]:
             load.wait()
 
 
-def measure(server: Postgres, shop: Shop, seconds: float, figures: Figures) -> None:
+def measure(server: Postgres, shop: Shop, seconds: float, table: Table) -> None:
     """At a light load, and at the one that is asked for."""
     with closing(server.connect()) as db:
         db.execute("create table if not exists load (id bigserial primary key, body text)")
@@ -43,15 +45,15 @@ def measure(server: Postgres, shop: Shop, seconds: float, figures: Figures) -> N
         with loaded(server, rate):
             time.sleep(2)
             before, start, made = cpu_of(shop.pid), time.monotonic(), _commits(shop)
-            waits = sorted(_waits(server, seconds))
+            found = sorted(waits(server, seconds, _US))
             took = time.monotonic() - start
             cpu, made = cpu_of(shop.pid) - before, _commits(shop) - made
         middle, most = _ASKED[rate]
         what = f"PostgreSQL at {rate} tps: from commit to durable in the vault"
-        figures.add(f"{what}, p50 of {len(waits)}", 1e3 * quantile(waits, 0.5), "ms", middle)
-        figures.add(f"{what}, p99", 1e3 * quantile(waits, 0.99), "ms", most)
-        figures.add(f"{what}: the keeper's CPU", 100 * cpu / took, "%")
-        figures.add(f"{what}: CPU of a commit to the vault", 1e3 * cpu / max(1, made), "ms")
+        table.add(f"{what}, p50 of {len(found)}", 1e3 * quantile(found, 0.5), "ms", middle)
+        table.add(f"{what}, p99", 1e3 * quantile(found, 0.99), "ms", most)
+        table.add(f"{what}: the keeper's CPU", 100 * cpu / took, "%")
+        table.add(f"{what}: CPU of a commit to the vault", 1e3 * cpu / max(1, made), "ms")
 
 
 def _commits(shop: Shop) -> int:
@@ -63,25 +65,20 @@ def _commits(shop: Shop) -> int:
     return sum(numbers.values())
 
 
-def _waits(server: Postgres, seconds: float) -> Iterator[float]:
-    """Seconds, of commits at random moments."""
+def waits(server: Postgres, seconds: float, receiver: str) -> Iterator[float]:
+    """Seconds, of commits at random moments; one at least. `receiver` is a pattern of what the standby calls itself."""
     dice, end = random.Random(1), time.monotonic() + seconds
-    durable = "select coalesce(bool_or(flush_lsn >= %s), false) from pg_stat_replication where flush_lsn is not null"
+    durable = "select coalesce(bool_or(flush_lsn >= %s), false) from pg_stat_replication where application_name like %s"
     with closing(server.connect()) as db, closing(server.connect()) as looking:
-        while time.monotonic() < end:
+        while True:
             time.sleep(dice.uniform(0.01, 0.03))
             db.execute("insert into load (body) values ('probe')")
             began = time.monotonic()
             (place,) = db.execute("select pg_current_wal_flush_lsn()::text").fetchone() or ("",)
-            while not (looking.execute(durable, (place,), prepare=True).fetchone() or (False,))[0]:
+            while not (looking.execute(durable, (place, receiver), prepare=True).fetchone() or (False,))[0]:
                 time.sleep(_STEP)
                 if time.monotonic() - began > 60:
                     raise TimeoutError("it does not become durable")
             yield time.monotonic() - began
-
-
-def quantile(ordered: list[float], part: float) -> float:
-    """Of values in order."""
-    return ordered[min(len(ordered) - 1, int(part * len(ordered)))]
-
-
+            if time.monotonic() > end:
+                return
