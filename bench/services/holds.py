@@ -86,10 +86,8 @@ def _violations(shop: Shop, point: dict[str, Any], workers: list[Worker], scratc
     to = scratch / point["id"]
     shop.call("recover", SERVICE, "--at", point["id"], "--to", to, "--yes")
     try:
-        heights = _heights(to, len(workers))
-        return [
-            f"point {point['id'][:8]}: {each}" for each in violations(heights, workers, parse_when(point["moment"]))
-        ]
+        found = violations(_heights(to, len(workers)), workers, parse_when(point["moment"]))
+        return [f"point {point['id'][:8]}: {each}" for each in found]
     finally:
         shutil.rmtree(to, ignore_errors=True)
 
@@ -106,9 +104,8 @@ def _heights(to: Path, workers: int) -> Heights:
             if missing:
                 heights["db"] = [10**9] * workers  # an order without its file
     with _running("mariadb", to / "books") as books:
-        heights["books"] = _column(
-            books.ask("select worker, max(n), count(*) from shop.books group by worker", 60), workers
-        )
+        rows = books.ask("select worker, max(n), count(*) from shop.books group by worker", 60)
+        heights["books"] = _column(rows, workers)
     with _running("sqlite", to / "stats") as stats:
         heights["stats"] = _column([(*row, row[1]) for row in stats.ask("select worker, n from stats", 60)], workers)
     with _running("redis", to / "cache") as cache:

@@ -9,7 +9,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
-from bench.continuous.figures import cpu_of
+from bench.continuous.figures import cpu_of, until
 from bench.services.servers import Postgres
 from bench.services.shop import Shop
 from bench.services.table import Table, quantile
@@ -35,6 +35,9 @@ def loaded(server: Postgres, rate: int, clients: int = 4) -> Iterator[None]:
         finally:
             load.terminate()
             load.wait()
+            with closing(server.connect()) as db:  # what it had asked for is still being done
+                there = "select count(*) from pg_stat_activity where application_name = 'pgbench'"
+                until(lambda: (db.execute(there).fetchone() or (1,))[0] == 0)
 
 
 def measure(server: Postgres, shop: Shop, seconds: float, table: Table) -> None:

@@ -10,7 +10,11 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
+import psycopg
+
+from bench.continuous.figures import until
 from bench.services.latency import waits
 from bench.services.servers import Postgres
 
@@ -54,14 +58,11 @@ class Peer:
                 yield self._segment(db)
 
     @staticmethod
-    def _segment(db: object) -> float:
-        (name,) = db.execute("select pg_walfile_name(pg_switch_wal())").fetchone()  # type: ignore[attr-defined]
+    def _segment(db: psycopg.Connection[Any]) -> float:
+        (name,) = db.execute("select pg_walfile_name(pg_switch_wal())").fetchone() or ("",)
         began = time.monotonic()
         newest = "select coalesce(last_archived_wal, '') >= %s from pg_stat_archiver"
-        while not db.execute(newest, (name,)).fetchone()[0]:  # type: ignore[attr-defined]
-            if time.monotonic() - began > _SECONDS:
-                raise TimeoutError("a segment is not archived")
-            time.sleep(_LOOK)
+        until(lambda: (db.execute(newest, (name,)).fetchone() or (False,))[0], _SECONDS, _LOOK)
         return time.monotonic() - began
 
     def catch_up(self) -> None:
@@ -113,7 +114,8 @@ class Plain(Peer):
         programs, to = self.server.programs, ("-h", self.server.sockets, "-U", "postgres")
         self.wal, self.data = self.folder / "wal", self.folder / "base"
         self.run("mkdir", self.wal)
-        self.run(programs / "pg_receivewal", *to, "-D", self.wal, "-S", "plain", "--create-slot")
+        with closing(self.server.connect()) as db:  # that of pg_receivewal keeps nothing before it has streamed
+            db.execute("select pg_create_physical_replication_slot('plain', true)")
         self.spawn(programs / "pg_receivewal", *to, "-D", self.wal, "-S", "plain", "--synchronous")
         self.run(programs / "pg_basebackup", *to, "-D", self.data, "-c", "fast", "-X", "none")
 
@@ -139,8 +141,8 @@ class Barman(Peer):
     """Barman, streaming."""
 
     name = "Barman"
-    receiver = "barman_receive_wal"
     program = "barman"
+    _calls_itself = "barman_receive_wal"
 
     def base(self) -> None:
         """By pg_basebackup, with a slot."""
@@ -163,17 +165,20 @@ class Barman(Peer):
     def _barman(self, *words: str) -> str:
         return self.run("barman", "-c", self.conf, *words)
 
-    def _until_there(self, db: object) -> None:
-        end = time.monotonic() + _SECONDS
+    def _until_there(self, db: psycopg.Connection[Any]) -> None:
         query = "select 1 from pg_stat_replication where application_name = %s"
-        while not db.execute(query, (self.receiver,)).fetchone():  # type: ignore[attr-defined]
-            if time.monotonic() > end:
-                raise TimeoutError("barman receives nothing")
-            time.sleep(0.05)
+        until(lambda: db.execute(query, (self._calls_itself,)).fetchone() is not None, _SECONDS)
+
+    def _segment(self, db: psycopg.Connection[Any]) -> float:
+        """It syncs, and tells the server of it, when a segment is full: then that has its last name."""
+        (name,) = db.execute("select pg_walfile_name(pg_switch_wal())").fetchone() or ("",)
+        began = time.monotonic()
+        there = self.folder / "home/shop/streaming" / name
+        until(there.exists, _SECONDS, _LOOK)
+        return time.monotonic() - began
 
     def catch_up(self) -> None:
         """What is in a segment that is not full does not come back: it is made full."""
-        super().catch_up()
         self._barman("switch-wal", "--force", "--archive", "shop")
 
     def recovered(self) -> Path:

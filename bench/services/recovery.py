@@ -25,12 +25,13 @@ _SECONDS = 600.0
 
 def measure(folder: Path, mib: int, seconds: float, table: Table) -> None:
     """A database of so many MiB, then so many seconds of writing with each of us in turn."""
-    with closing(
-        Postgres(folder / "large", ["max_wal_size=4GB", "archive_mode=on", "archive_command=exit 0"])
-    ) as server:
+    settings = ("max_wal_size=4GB", "archive_mode=on")
+    with closing(Postgres(folder / "large", settings)) as server:
         scale = max(1, mib // _MIB_OF_SCALE)
         server.run("pgbench", "-h", server.sockets, "-U", "postgres", "-q", "-i", "-s", scale, "postgres")
         with closing(server.connect()) as db:
+            db.execute("alter system set archive_command = 'exit 0'")  # until somebody archives
+            db.execute("select pg_reload_conf()")
             db.execute("create table load (id bigserial primary key, body text)")
             db.execute("checkpoint")
             (size,) = db.execute("select sum(pg_database_size(oid))::bigint from pg_database").fetchone() or (0,)
@@ -66,8 +67,8 @@ def _one(peer: Peer, server: Postgres, seconds: float, table: Table) -> float:
                 table.add(f"{peer.name}: a full segment to archived, p50", 1e3 * quantile(found, 0.5), "ms")
         with closing(server.connect()) as db:
             db.execute("insert into load (body) values ('last')")
+            peer.catch_up()
             (rows,) = db.execute("select count(*) from load").fetchone() or (0,)
-        peer.catch_up()
         began = time.monotonic()
         to = peer.recovered()
         fetched = time.monotonic() - began
@@ -87,16 +88,8 @@ class started:  # noqa: N801 - it reads as what it does
 
     def __init__(self, folder: Path, like: Postgres) -> None:
         self._server = Server(str(folder), "postgres")
-        self._psql = [
-            str(like.programs / "psql"),
-            "-XAtq",
-            "-h",
-            self._server.sockets,
-            "-U",
-            "postgres",
-            "-d",
-            "postgres",
-        ]
+        to = ["-h", self._server.sockets, "-U", "postgres", "-d", "postgres"]
+        self._psql = [str(like.programs / "psql"), "-XAtq", *to]
         command = [str(like.programs / "postgres"), "-D", str(folder), "-k", self._server.sockets]
         settings = ("listen_addresses=", "archive_mode=off", "fsync=off", "hot_standby=off")
         self._server.start([*command, *(word for each in settings for word in ("-c", each))], self._answers, _SECONDS)
