@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+from psycopg import sql
 
 from bench.continuous.figures import until
 from bench.services.latency import waits
@@ -57,8 +58,7 @@ class Peer:
             while time.monotonic() < end:
                 yield self._segment(db)
 
-    @staticmethod
-    def _segment(db: psycopg.Connection[Any]) -> float:
+    def _segment(self, db: psycopg.Connection[Any]) -> float:
         (name,) = db.execute("select pg_walfile_name(pg_switch_wal())").fetchone() or ("",)
         began = time.monotonic()
         newest = "select coalesce(last_archived_wal, '') >= %s from pg_stat_archiver"
@@ -217,7 +217,7 @@ class PgBackRest(Peer):
 
     def _set(self, command: str) -> None:
         with closing(self.server.connect()) as db:
-            db.execute(f"alter system set archive_command = '{command}'")
+            db.execute(sql.SQL("alter system set archive_command = {}").format(sql.Literal(command)))
             db.execute("select pg_reload_conf()")
 
     def catch_up(self) -> None:

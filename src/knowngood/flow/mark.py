@@ -1,9 +1,9 @@
 """Mark: one instant that all components of a service have in common.
 
-Have all get ready, hold all in parallel, note where each stands, let all go on in parallel. Each hold ends by itself when its lease is
-over, whatever becomes of us. The instant exists if every hold was confirmed before the first was let go, and each says
-afterwards that it lasted: then nothing that was acknowledged after the instant is inside anywhere, and all that was
-acknowledged before it is.
+Have all get ready, hold all in parallel, note where each stands, let all go on in parallel. Each hold ends by itself
+when its lease is over, whatever becomes of us. The instant exists if every hold was confirmed before the first was let
+go, and each says afterwards that it lasted: then nothing that was acknowledged after the instant is inside anywhere,
+and all that was acknowledged before it is.
 """
 
 from __future__ import annotations

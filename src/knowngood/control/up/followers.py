@@ -36,8 +36,8 @@ class Follower(Protocol):
         ...
 
     def tick(self, now: Now) -> float:
-        """Do what is due, and briefly; called when that is, when `fileno` can be read, and after verbs. Returns when it is
-        to be at the latest, on the steady clock."""
+        """Do what is due, and briefly; called when that is, when `fileno` can be read, and after verbs. Returns when it
+        is to be at the latest, on the steady clock."""
         ...
 
     def rest(self) -> None:
@@ -64,7 +64,7 @@ class Follower(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What a follower is given. `wants_point` asks for a point of the service soon; any thread may call it. `alone` lets
+    """What a follower is given. `wants_point` asks for a point of the service soon; any thread may call it. `alone` has
     all followers of the home leave the vault, this one too."""
 
     home: Home

@@ -34,9 +34,8 @@ class MariaHolder:
 
     def hold(self, lease: float) -> None:
         """Lock. The lease ends by our own timer; if we die, the server sees the connection close."""
-        if not self._prepared or self._connection is None:
-            self._connected(lease)
-        self._prepared, connection = False, self._connection
+        connection = self._connection if self._prepared else None
+        self._prepared, connection = False, connection or self._connected(lease)
         self._ends = time.monotonic() + lease  # from here on: nothing is held while we connect
         self._timer = threading.Timer(lease, self._drop)
         self._timer.daemon = True

@@ -83,15 +83,19 @@ class PostgresHolder:
             self._ends = time.monotonic() + lease
             if self._ours and self._withhold is not None:
                 self._withheld = self._withhold(lease, self._standby)
-            elif not self._watchdog.arm(lease, self._undo):
-                raise Busy(f"the hold of PostgreSQL at {self._address.text} was not begun in time")
             else:
-                self._ends = time.monotonic() + lease
-                link.ask(_RELOAD)
+                self._begin(link, lease)
             self._wait(link, probe)
         except BaseException:
             self._give_up()
             raise
+
+    def _begin(self, link: Link, lease: float) -> None:
+        """Have the setting come in force, under a lease of its own."""
+        if not self._watchdog.arm(lease, self._undo):
+            raise Busy(f"the hold of PostgreSQL at {self._address.text} was not begun in time")
+        self._ends = time.monotonic() + lease
+        link.ask(_RELOAD)
 
     def _wait(self, link: Link, probe: Link) -> None:
         """Until the probe waits: one that comes too early to wait is followed by another."""
