@@ -73,8 +73,8 @@ class Store(Protocol):
         """Every whole object below a prefix that ends in `/`, in no particular order."""
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove an object for good; no error when it is not there."""
+    def delete(self, *keys: str) -> None:
+        """Remove objects for good, in no particular order; no error when one is not there."""
         ...
 
     def free_bytes(self) -> int | None:
@@ -189,10 +189,15 @@ class Captured:
 class Holder(Protocol):
     """Holds the writes of one component for a bounded moment, so that all components have one instant in common."""
 
+    def prepare(self, lease: float) -> None:
+        """Do all that takes time and holds nothing: connect, ask, say who lets go when we do not. `release` is to
+        follow. Raises KnowngoodError."""
+        ...
+
     def hold(self, lease: float) -> None:
         """Return when no write is acknowledged any more. After `lease` seconds writes go on, whatever becomes of us.
 
-        Raises KnowngoodError when they cannot be held; then nothing is held.
+        Raises KnowngoodError when they cannot be held; then nothing is held. It prepares itself when nobody has.
         """
         ...
 

@@ -56,10 +56,11 @@ class MemoryStore:
             found = [ObjectStat(key, len(data)) for key, data in self.objects.items() if key.startswith(prefix)]
         return iter(found)
 
-    def delete(self, key: str) -> None:
-        """Remove an object."""
+    def delete(self, *keys: str) -> None:
+        """Remove objects."""
         with self._lock:
-            self.objects.pop(key, None)
+            for key in keys:
+                self.objects.pop(key, None)
 
     def free_bytes(self) -> int | None:
         """Room left; None without a capacity."""
@@ -217,11 +218,12 @@ class FaultyStore:
         self._end("list", prefix, late)
         return iter(found)
 
-    def delete(self, key: str) -> None:
-        """See the port."""
-        late = self._begin("delete", key)
-        self.inner.delete(key)
-        self._end("delete", key, late)
+    def delete(self, *keys: str) -> None:
+        """See the port. Each is a step of its own."""
+        for key in keys:
+            late = self._begin("delete", key)
+            self.inner.delete(key)
+            self._end("delete", key, late)
 
     def free_bytes(self) -> int | None:
         """See the port."""

@@ -15,6 +15,7 @@ is *wanted*). docs/format.md, section Sessions, epochs and collection, argues wh
 
 from __future__ import annotations
 
+import time
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -30,7 +31,7 @@ from knowngood.vault.pack import PackKind, pack_head
 from knowngood.vault.repack import Sifting, repack
 from knowngood.vault.reserve import refill_reserve, with_reserve
 from knowngood.vault.run import PACK_PREFIX, row_frame
-from knowngood.vault.session import Session, SessionCard, fence, is_dead, list_sessions
+from knowngood.vault.session import FOLLOWING, Session, SessionCard, fence, is_dead, list_sessions
 from knowngood.vault.sift import Sifter
 from knowngood.vault.standing import Standing, read_standing
 from knowngood.vault.survey import Known, Survey, Surveyor
@@ -38,6 +39,8 @@ from knowngood.vault.vault import Vault
 
 WORTH = 0.25  # a pack is rewritten when at least this share of it is no longer needed
 MERGE_FROM = 8  # runs
+_PATIENCE = 3.0  # seconds: those who follow stay for about one, and come again at once
+_LOOK = 0.05
 
 
 @dataclass
@@ -121,7 +124,7 @@ class _Collection:
             epoch, work = self._condemn(epoch, survey)
             if not work:
                 return self._done
-        blockers = [card for card in self._living_sessions() if card.epoch < epoch.condemned_at]
+        blockers = self._blockers(epoch.condemned_at)
         if blockers:
             self._done.waiting_for = blockers
             return self._done
@@ -232,6 +235,16 @@ class _Collection:
             else:
                 living.append(card)
         return living
+
+    def _blockers(self, condemned_at: int) -> list[SessionCard]:
+        """The living sessions that began before. Where only followers are left, their leaving is waited for: under load
+        there is always one, and it is never the same for long."""
+        end = time.monotonic() + _PATIENCE
+        while True:
+            found = [card for card in self._living_sessions() if card.epoch < condemned_at]
+            if not found or any(card.purpose != FOLLOWING for card in found) or time.monotonic() > end:
+                return found
+            time.sleep(_LOOK)
 
     def _remove(self, epoch: Epoch, survey: Survey) -> None:
         # A pack that was being written when it was condemned may be worth keeping by now.

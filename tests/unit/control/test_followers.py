@@ -42,6 +42,10 @@ class Watching:
         self._note("tick")
         return now.steady + 7
 
+    def rest(self) -> None:
+        """Noted."""
+        self._note("rest")
+
     def stop(self) -> None:
         """Noted."""
         self._note("stop")

@@ -141,6 +141,9 @@ class Watching:
         self.what.wants_point()
         return now.steady + 1000
 
+    def rest(self) -> None:
+        """Nothing is open."""
+
     def stop(self) -> None:
         """Noted."""
         self.log.append("stop")

@@ -142,6 +142,7 @@ class Keeper:
         self._schedule.heard_of_tidy(last_tidied(self._home), self._now())
         self._read_services()
         self._notifier.ready()
+        only_woken = False
         while not self._stopping:
             self._standing.beats += 1
             self._read_services()
@@ -151,14 +152,15 @@ class Keeper:
                 self._schedule.ask(self._asked.popleft(), now)
             for each in self._drills.ended():
                 self._drilled(each)
-            wanted = self._followers.tick(now)
+            wanted = self._followers.tick(now, only_woken=only_woken)
             what = self._schedule.due(now)
             if what:
                 self._carry_out(what)
             self._notifier.status(self._standing.line())
             pause = _BREATHER if what else min(self._schedule.next_due(), wanted) - now.steady
             longest = _LONGEST_SLEEP if not self._drills.busy else _DRILL_LOOK
-            self._waker.sleep(min(pause, longest), self._followers.files())
+            woken = self._waker.sleep(min(pause, longest), self._followers.files())
+            only_woken = not what and not woken
 
     def _measure(self, now: Now) -> None:
         """Note what would be lost now, and whose writes do not wait for the vault."""
@@ -210,6 +212,7 @@ class Keeper:
         if what.verb == Verb.DRILL:
             self._drill(what, began)
             return
+        self._followers.rest()
         try:
             came = self._verb(what, began)
         except (Elsewhere, NotYet) as wrong:
