@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -46,6 +47,9 @@ VERBS = {
     "vault sessions", "vault sessions end",
 }  # fmt: skip
 """Commands whose documents come up in the play."""
+
+MORE = {"recover rows"}
+"""Documents of the same commands, asked for something else."""
 
 Documents = dict[str, list[Any]]
 """By the words of the command."""
@@ -205,6 +209,19 @@ def _glance(_folder: str, parts: Parts, *, ready: Callable[[Listing], None], **_
 def _recovering(played: Play, first: str) -> None:
     played.says("recover", "shop", "--at", first, "--delete", "--dry-run")
     played.says("recover", "shop", "--at", first, "--delete")
+    user, path = played.user, played.user.folder / "stats.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, gone)")
+        database.execute("INSERT INTO t VALUES (1, 2)")
+        database.commit()
+        described = user.folder / "stats.yaml"
+        described.write_text(f"service: stats\ncomponents: {{db: {{kind: sqlite, path: {path}}}}}\n")
+        user.does("service", "apply", described)
+        user.does("protect", "stats")
+        database.execute("ALTER TABLE t DROP COLUMN gone")
+    played.says("recover", "stats", "--table", "t")
+    played.says("recover", "stats")
+    played.says("recover", "stats", "--table", "t", "--to", user.folder / "t.csv")
 
 
 def _adopting(played: Play) -> None:

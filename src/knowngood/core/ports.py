@@ -15,6 +15,7 @@ from knowngood.core.ids import Name
 from knowngood.core.log import LogRecord
 from knowngood.core.model import Checkpoint, ComponentSpec, Problem, Totals
 from knowngood.core.progress import Progress
+from knowngood.core.rows import Rows, RowsRequest
 
 # ---------------------------------------------------------------------------------------------------------- stores
 
@@ -304,9 +305,9 @@ class Follower(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecoveryRequest:
-    """What is to be recovered, and how. `target` is a folder; `paths` are exact paths or patterns, all when empty.
-
-    `until` is a place in the component's own log, one of its kind's `untils` and a value: what came later is left out.
+    """What is to be recovered, and how. `target` is a folder, or empty for where its kind knows that it was; `paths`
+    are exact paths or patterns, all when empty. `until` is a place in the component's own log, one of its kind's
+    `untils` and a value: what came later is left out.
 
     What the component excludes from its checkpoints is no extra: it is never deleted.
     """
@@ -318,6 +319,7 @@ class RecoveryRequest:
     exclude: tuple[str, ...] = ()
     exclude_caches: bool = False
     until: tuple[str, str] | None = None
+    component: ComponentSpec | None = None  # as it is defined here
 
 
 @dataclass(slots=True)
@@ -331,8 +333,10 @@ class RecoveryPlan:
     same: int = 0
     delete: int = 0
     write_bytes: int = 0
-    # (what, path), the first few of each
-    samples: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
+    hindrance: str = ""  # why it cannot be carried out as things are
+    notes: tuple[str, ...] = ()  # what to know before it is
+    place: str = ""  # where it goes, when the request leaves that to the kind
+    samples: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])  # (what, path), a few of each
 
 
 @dataclass(slots=True)
@@ -345,6 +349,7 @@ class Recovered:
     deleted: int = 0
     problems: list[Problem] = field(default_factory=list[Problem])
     problem_count: int = 0
+    kept: str = ""  # where what was replaced is kept
 
 
 class Sandbox(Protocol):
@@ -400,6 +405,9 @@ class Kind(Protocol):
         ...
 
     def sandbox(self, component: ComponentSpec, folder: str) -> Sandbox:
-        """Start a throw-away server on what was recovered into a folder; return when it answers. Raises KnowngoodError,
-        Unsupported where there is nothing to start."""
+        """Start a throw-away server on a recovered folder; return when it answers. Unsupported: there is none."""
+        ...
+
+    def rows(self, component: ComponentSpec, found: Mapping[str, str], request: RowsRequest) -> Rows:
+        """Some rows of what runs in a sandbox at this address. Raises NotFound, Unsupported where there are none."""
         ...
