@@ -28,6 +28,7 @@ from knowngood.vault.catalog import Catalog
 from knowngood.vault.epoch import latest_epoch
 from knowngood.vault.layout import SEGMENTS, name_in, pack_key
 from knowngood.vault.pack import PackKind, SealedPack, build_pack, frame_parts, read_keys
+from knowngood.vault.parity.keep import release
 from knowngood.vault.record import FoldedSegment, PlainSegment, decode_commit
 from knowngood.vault.segment import holds_all, walk_segment
 from knowngood.vault.session import Session, list_sessions
@@ -213,7 +214,10 @@ class _Folding:
         sure = (
             (key, parts) for key, parts in held.items() if kept.isdisjoint(parts) and self._says_no_more(key, parts)
         )
-        for key, parts in islice(sure, most):
+        going = list(islice(sure, most))
+        gone = [pack_key(PackKind.SEGMENT, part.pack) for _, parts in going for part in parts]
+        release(self._session, [*(key for key, _ in going), *gone])
+        for key, parts in going:
             self._session.delete(key)
             for part in parts:
                 self._session.delete(pack_key(PackKind.SEGMENT, part.pack))
