@@ -18,11 +18,11 @@ from knowngood.core.ports import Store
 from knowngood.core.progress import Progress
 from knowngood.vault.epoch import Epoch, latest_epoch, supersede_runs
 from knowngood.vault.index import Index
-from knowngood.vault.layout import COMMITS, HEALED, INDEXED, PACK_FOLDERS, healed_key, name_in, pack_key
+from knowngood.vault.layout import COMMITS, HEALED, INDEXED, PACK_FOLDERS, healed_key, pack_key
 from knowngood.vault.merge import put_run
 from knowngood.vault.pack import walk_pack
 from knowngood.vault.parity.decode import decode
-from knowngood.vault.parity.sets import ParitySet, list_sets
+from knowngood.vault.parity.sets import ParitySet, is_as_named, list_sets
 from knowngood.vault.parity.shard import COMMIT, Member
 from knowngood.vault.parity.write import renew
 from knowngood.vault.record import PlainPoint, PlainSegment, decode_commit
@@ -106,7 +106,7 @@ class _Planning:
             and (wound := self._wound(places, reason)) is not None
         ]
         shards = {key for parity in sets for key in parity.keys}
-        bare = sorted(key for key in self._doubted - have.keys() - shards if key.startswith(_HEALABLE))
+        bare = sorted(key for key in (self._doubted & sizes.keys()) - have.keys() if not is_as_named(self._store, key))
         own = sorted(key for key in self._doubted & shards if not is_as_named(self._store, key))
         return HealingPlan(tuple(sorted(wounds, key=lambda each: each.key)), tuple(bare), tuple(own))
 
@@ -131,18 +131,28 @@ class _Planning:
                 obstacle = wrong.message
                 continue
             if member.kind == COMMIT:
-                if self._gone_for_good(member, data):
+                if holds_purged_only(self._epoch, member, data):
                     return None
                 if member.session in self._announced:
                     return Wound(member, reason, "its session is still announced; try again when it has ended", parity)
             return Wound(member, reason, "", parity)
         return Wound(places[0][1], reason, obstacle, places[0][0])
 
-    def _gone_for_good(self, member: Member, data: bytes) -> bool:
-        commit = decode_commit(data, member.session, member.number).commit
-        held = {each.id for each in commit.records if isinstance(each, PlainPoint)}
-        held |= {each.pack for each in commit.records if isinstance(each, PlainSegment)}
-        return bool(held) and held <= self._purged
+
+def holds_purged_only(epoch: Epoch, member: Member, data: bytes) -> bool:
+    """Whether a commit holds points and segments, and all of them are gone for good: it must not come back."""
+    commit = decode_commit(data, member.session, member.number).commit
+    held = {each.id for each in commit.records if isinstance(each, PlainPoint)}
+    held |= {each.pack for each in commit.records if isinstance(each, PlainSegment)}
+    return bool(held) and not epoch.condemned_at and held <= set(epoch.purged)
+
+
+def purged_with(store: Store, epoch: Epoch, parity: ParitySet, member: Member) -> bool:
+    """The same of a commit that is missing, as far as it can be told."""
+    try:
+        return holds_purged_only(epoch, member, aside(store, member) or decode(store, parity, member))
+    except KnowngoodError:
+        return False
 
 
 def heal(vault: Vault, plan: HealingPlan, progress: Progress) -> Healed:
@@ -209,13 +219,6 @@ def holds(store: Store, member: Member) -> bool:
     """Whether an object is there, as it was written."""
     with suppress(KnowngoodError):
         return blake3(store.get(member.key)).digest() == member.name
-    return False
-
-
-def is_as_named(store: Store, key: str) -> bool:
-    """Whether an object that is named by the hash of its bytes is as it was written."""
-    with suppress(KnowngoodError):
-        return blake3(store.get(key)).digest() == name_in(key)
     return False
 
 

@@ -16,7 +16,15 @@ from knowngood.core.progress import Progress
 from knowngood.vault.epoch import latest_epoch
 from knowngood.vault.layout import COMMITS, PACK_FOLDERS, PARITY_LOGS, PARITY_PACKS, name_in, pack_key
 from knowngood.vault.parity.lanes import Candidate, block_for, fill
-from knowngood.vault.parity.sets import LARGEST, ParitySet, folder_of, level_of, list_sets, needless
+from knowngood.vault.parity.sets import (
+    LARGEST,
+    ParitySet,
+    folder_of,
+    is_as_named,
+    level_of,
+    list_sets,
+    needless,
+)
 from knowngood.vault.parity.shard import COMMIT
 from knowngood.vault.parity.write import renew, write_set
 from knowngood.vault.session import Session
@@ -38,19 +46,26 @@ class Kept:
     left_out: int = 0
 
 
-def keep_parity(vault: Vault, progress: Progress, *, least: float = 0.0, most: int | None = None) -> Kept:
+def keep_parity(
+    vault: Vault,
+    progress: Progress,
+    *,
+    least: float = 0.0,
+    most: int | None = None,
+    doubted: Collection[bytes] = frozenset(),
+) -> Kept:
     """Bring the parity of a vault up to what is there.
 
     `least`: of a level that has a set already, so much has to be new, as a part of the largest object of it: who is
     idle for a moment must not write shards anew for every little thing. `most` bounds the bytes that are read; the rest
-    is done the next time.
+    is done the next time. Parity objects that are `doubted` (by name) are read, and made anew when they are damaged.
 
     Nothing happens in a vault that was made before there was parity. Raises Busy, Fenced; NoSpace.
     """
     if not vault.has_parity:
         return Kept()
     with vault.session("keep parity", without_index=True, exclusive=True) as session:
-        return _Keeping(vault.store, session, progress).run(least, most)
+        return _Keeping(vault.store, session, progress).run(least, most, doubted)
 
 
 def release(session: Session, keys: Collection[str], progress: Progress | None = None) -> None:
@@ -93,7 +108,7 @@ class _Keeping:
         self._going = {pack_key(kind, pack) for pack, kind in epoch.deleted}
         self._condemned = {pack_key(kind, pack) for pack in epoch.condemned for kind in (1, 2, 3)}
 
-    def run(self, least: float, most: int | None) -> Kept:
+    def run(self, least: float, most: int | None, doubted: Collection[bytes]) -> Kept:
         self._progress.enter("keeping parity")
         there = {each.key: (kind, each.size) for kind, folder in self._folders() for each in self._store.list(folder)}
         self._there = set(there)
@@ -103,6 +118,7 @@ class _Keeping:
         for each in needless(sets, there.keys() - self._going):
             _drop(self._session, each)
             sets.remove(each)
+        self._drop_damaged(sets, doubted)
         sets = self._mended(sets, there.keys())
         has = {member.key for each in sets for member in each.table.members}
         landed = self._progress.landed_bytes
@@ -130,6 +146,13 @@ class _Keeping:
                     yield Candidate(kind, size, name_in(key))
             except (Damaged, ValueError):
                 continue  # a strange file, of which a check tells
+
+    def _drop_damaged(self, sets: list[ParitySet], doubted: Collection[bytes]) -> None:
+        for each in sets:
+            for number, (key, *_) in list(each.shards.items()):
+                if name_in(key) in doubted and not is_as_named(self._store, key):
+                    self._session.delete(key)
+                    del each.shards[number]
 
     def _mended(self, sets: list[ParitySet], there: Collection[str]) -> list[ParitySet]:
         """Sets that lost objects of their own, or have members that were let go, are made anew from what is there;

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
+
+from blake3 import blake3
 
 from knowngood.core.errors import KnowngoodError, NotFound
 from knowngood.core.ports import Store
 from knowngood.core.sizes import KIB, MIB
-from knowngood.vault.layout import PARITY_LOGS, PARITY_PACKS
+from knowngood.vault.layout import PARITY_LOGS, PARITY_PACKS, name_in
 from knowngood.vault.pack import PackKind
 from knowngood.vault.parity.shard import ShardHead, Table, read_head
 
@@ -97,3 +100,10 @@ def needless(sets: Collection[ParitySet], there: Collection[str]) -> list[Parity
 
 def _absent(one: ParitySet, there: Collection[str]) -> int:
     return sum(member.key not in there for member in one.table.members)
+
+
+def is_as_named(store: Store, key: str) -> bool:
+    """Whether an object that is named by the hash of its bytes is as it was written."""
+    with suppress(KnowngoodError):
+        return blake3(store.get(key)).digest() == name_in(key)
+    return False

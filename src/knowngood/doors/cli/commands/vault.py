@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
@@ -13,10 +14,12 @@ from knowngood.core.sizes import bytes_text, parse_size, span_text
 from knowngood.doors.cli.collected import collected_shape, tell_collected
 from knowngood.doors.cli.commands.keys import app as keys_app
 from knowngood.doors.cli.commands.sessions import app as sessions_app
+from knowngood.doors.cli.healing import healed, healing_shape, tell_healing
 from knowngood.doors.cli.opening import PassphraseFile, RecoveryKeyFile, confirmed, workshop
 from knowngood.doors.cli.output import Output
 from knowngood.doors.cli.session import current
 from knowngood.doors.cli.words import count_text, day_text
+from knowngood.flow.heal import note_harm
 from knowngood.flow.tidy import take_away
 from knowngood.vault.check import Checked, check as check_vault
 from knowngood.vault.forget import SPENT, curable_packs
@@ -102,23 +105,32 @@ def check(
     context: typer.Context,
     read_data: Annotated[bool, typer.Option("--read-data", help="Read every pack in full.")] = False,
     limit: Annotated[str, typer.Option("--limit", help="Read at most this much, oldest first.", metavar="SIZE")] = "",
+    heal: Annotated[bool, typer.Option("--heal", help="Bring back from parity what is lost or damaged.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --heal: say what would come back; change nothing.")
+    ] = False,
     passphrase_file: PassphraseFile = "",
     recovery_key_file: RecoveryKeyFile = "",
 ) -> int:
     """Check."""
     session = current(context)
-    shop = workshop(session, passphrase_file, recovery_key_file)
-    parts = shop.parts()
-    private = parts.private() if passphrase_file or recovery_key_file else None
-    with session.watch(parts.progress):
-        bound = parse_size(limit) if limit else None
-        found = check_vault(
-            parts.vault, parts.catalog, parts.progress, read_data=read_data or bool(limit), limit=bound, private=private
-        )
-    curable = any(not each.lasting for each in found.findings)
-    if curable:
-        parts.catalog.distrust()
-    parts.catalog.note_harm(Harmed.FOUND if curable or curable_packs(parts.catalog) else Harmed.NONE)
+    bound = parse_size(limit) if limit else None
+    with session.lock() if heal and not dry_run else nullcontext():
+        shop = workshop(session, passphrase_file, recovery_key_file)
+        parts = shop.parts()
+        private = parts.private() if passphrase_file or recovery_key_file else None
+        with session.watch(parts.progress):
+            found = check_vault(
+                parts.vault,
+                parts.catalog,
+                parts.progress,
+                read_data=read_data or bool(limit),
+                limit=bound,
+                private=private,
+            )
+            healing = healed(found, parts, dry_run=dry_run) if heal else None
+        found = healing.after if healing and healing.after else found
+        note_harm(found, parts)
     names = {point.id: point for point in parts.catalog.points() + parts.catalog.points(expired=True)}
     findings = [
         {
@@ -143,8 +155,15 @@ def check(
         "read_bytes": found.read_bytes,
         "findings": findings,
         "spent_packs": found.spent_packs,
+        "healing": healing_shape(healing) if healing else None,
     }
-    session.out.result("vault check", fields, lambda: _tell_check(session.out, found, findings))
+
+    def tell() -> None:
+        _tell_check(session.out, found, findings)
+        if healing:
+            tell_healing(session.out, healing)
+
+    session.out.result("vault check", fields, tell)
     return ExitStatus.DAMAGED if findings else ExitStatus.DONE
 
 
@@ -161,6 +180,8 @@ def _tell_check(out: Output, found: Checked, findings: list[dict[str, Any]]) -> 
     if found.spent_packs:
         count = count_text(len(found.spent_packs), "pack")
         out.note(f"damage that nothing leads to is left in {count}; to replace them: knowngood vault collect")
+    if findings:
+        out.note("what has parity comes back by: knowngood vault check --heal")
     if not all(each["lasting"] for each in findings):
         hurt = sorted({name for each in findings for name in each["services"]}) or ["SERVICE"]
         out.note("what is still at its source is stored again, and old points become whole, by:")
