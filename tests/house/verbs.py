@@ -286,6 +286,10 @@ def _damage(played: Play) -> None:
     large = max(packs, key=lambda each: each.stat().st_size)
     os.truncate(large, large.stat().st_size // 2)
     played.says("vault", "check", "--read-data", status=6)
+    pages = [each for each in (user.vault / "pages").rglob("*") if each.is_file()]
+    min(pages, key=lambda each: each.stat().st_mtime_ns).unlink()
+    played.says("vault", "check", "--heal", "--dry-run", status=6)
+    played.says("vault", "check", "--heal", status=6)  # what has no parity yet is left
     played.says("vault", "status")
     played.says("recover", "shop", "--to", user.folder / "out", status=3)
     played.says("vault", "rebuild", status=6)

@@ -16,7 +16,7 @@ from blake3 import blake3
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Damaged
 from knowngood.core.ports import Store
-from knowngood.core.sizes import KIB, MIB
+from knowngood.core.sizes import KIB
 from knowngood.seal.erasure import LANE_LIMIT, SHARD_LIMIT
 from knowngood.vault.layout import PACK_FOLDERS, commit_key, pack_key
 
@@ -27,12 +27,14 @@ COMMIT = 4
 
 _HEAD = struct.Struct("<4sHBBHxxIQIxxxx32s32s32s")
 HEAD_BYTES = _HEAD.size
-_CHECKED = 64
+_CHECK_AT = 64
 _ROW = struct.Struct("<BBxxIII32s16s")
+_SET = struct.Struct("<BHIQI")
 _SUM = struct.Struct("<I")
 _MEMBERS_LIMIT = 1 << 16
-_BLOCKS_LIMIT = 1 << 26
-_LANE_LIMIT = 1 << 32
+_BLOCK_FROM = 512
+_BLOCK_LIMIT = 1 << 20
+_LANE_BYTES_LIMIT = 1 << 32
 _FIRST_READ = 16 * KIB
 
 
@@ -77,7 +79,7 @@ class Table:
 
     def set_id(self, sums: bytes) -> bytes:
         """What names the set: the same in all of its shards."""
-        head = struct.pack("<BHIQI", self.shards, self.lanes, self.block, self.lane_bytes, len(self.members))
+        head = _SET.pack(self.shards, self.lanes, self.block, self.lane_bytes, len(self.members))
         return blake3(head + self.rows() + sums).digest()
 
     @property
@@ -140,7 +142,7 @@ def encode_shard(table: Table, number: int, sums: bytes, payload: Sequence[bytes
             blake3(sums + own).digest(),
         )
     )
-    head[_CHECKED : _CHECKED + 32] = blake3(bytes(head[:_CHECKED]) + bytes(head[_CHECKED + 32 :]) + rows).digest()
+    head[_CHECK_AT : _CHECK_AT + 32] = blake3(bytes(head[:_CHECK_AT]) + bytes(head[_CHECK_AT + 32 :]) + rows).digest()
     parts: list[Buffer] = [bytes(head), rows, sums, own, *payload]
     hasher = blake3()
     for part in parts:
@@ -158,10 +160,10 @@ def read_head(store: Store, key: str) -> ShardHead:
         raise Damaged("this is no parity object, or one of a newer format")
     end = HEAD_BYTES + _ROW.size * count
     rows = start[HEAD_BYTES:end] if end <= len(start) else store.get(key, HEAD_BYTES, end - HEAD_BYTES)
-    if blake3(start[:_CHECKED] + start[_CHECKED + 32 : HEAD_BYTES] + rows).digest() != check:
+    if blake3(start[:_CHECK_AT] + start[_CHECK_AT + 32 : HEAD_BYTES] + rows).digest() != check:
         raise Damaged("the head of a parity object is damaged")
     table = Table(shards, lanes, block, lane_bytes, tuple(_member(row) for row in _ROW.iter_unpack(rows)))
-    if not all(_fits(each, table) for each in table.members) or table.sums_bytes > _SUM.size * _BLOCKS_LIMIT:
+    if not all(_fits(each, table) for each in table.members):
         raise Damaged("the table of a parity object says what cannot be")
     return ShardHead(number, set_id, table, sums)
 
@@ -170,9 +172,9 @@ def _possible(number: int, shards: int, lanes: int, block: int, lane_bytes: int,
     return (
         number < shards <= SHARD_LIMIT
         and 0 < lanes <= LANE_LIMIT
-        and 512 <= block <= MIB
+        and _BLOCK_FROM <= block <= _BLOCK_LIMIT
         and block & (block - 1) == 0
-        and 0 < lane_bytes <= _LANE_LIMIT
+        and 0 < lane_bytes <= _LANE_BYTES_LIMIT
         and lane_bytes % block == 0
         and 0 < count <= _MEMBERS_LIMIT
     )

@@ -21,6 +21,7 @@ from knowngood.doors.cli.session import current
 from knowngood.doors.cli.words import count_text, day_text
 from knowngood.flow.heal import note_harm
 from knowngood.flow.tidy import take_away
+from knowngood.vault.catalog import Catalog
 from knowngood.vault.check import Checked, check as check_vault
 from knowngood.vault.forget import SPENT, curable_packs
 from knowngood.vault.harm import Harmed
@@ -55,6 +56,7 @@ def _state_shape(state: VaultState) -> dict[str, Any]:
         "segments": state.segments,
         "segment_bytes": state.segment_bytes,
         "logs": state.logs,
+        "parity_bytes": state.parity_bytes,
         "index_bytes": state.index_bytes,
         "index_names": state.index_names,
         "reserve_bytes": state.reserve_bytes,
@@ -70,10 +72,11 @@ def _state_shape(state: VaultState) -> dict[str, Any]:
 
 
 def _tell_state(out: Output, state: VaultState) -> None:
-    total = state.pack_bytes + state.page_bytes + state.segment_bytes + state.index_bytes
+    total = state.pack_bytes + state.page_bytes + state.segment_bytes + state.index_bytes + state.parity_bytes
     size = (
         f"{bytes_text(total)}: content {bytes_text(state.pack_bytes)}, trees {bytes_text(state.page_bytes)}, "
-        f"logs {bytes_text(state.segment_bytes)}, index {bytes_text(state.index_bytes)}"
+        f"logs {bytes_text(state.segment_bytes)}, index {bytes_text(state.index_bytes)}, "
+        f"parity {bytes_text(state.parity_bytes)}"
     )
     rows = [
         ("vault", state.location),
@@ -131,21 +134,7 @@ def check(
             healing = healed(found, parts, dry_run=dry_run) if heal else None
         found = healing.after if healing and healing.after else found
         note_harm(found, parts)
-    names = {point.id: point for point in parts.catalog.points() + parts.catalog.points(expired=True)}
-    findings = [
-        {
-            "what": each.what,
-            "object": each.object,
-            "reason": each.reason,
-            "points": [point.hex() for point in each.points],
-            "services": sorted({names[point].service for point in each.points if point in names}),
-            "timelines": [timeline.hex() for timeline in each.timelines],
-            "after": iso_text(each.after_ns) if each.after_ns else None,
-            "until": iso_text(each.until_ns) if each.until_ns else None,
-            "lasting": each.lasting,
-        }
-        for each in found.findings
-    ]
+    findings = _findings(found, parts.catalog)
     fields = {
         "points": found.points,
         "pages": found.pages,
@@ -165,6 +154,24 @@ def check(
 
     session.out.result("vault check", fields, tell)
     return ExitStatus.DAMAGED if findings else ExitStatus.DONE
+
+
+def _findings(found: Checked, catalog: Catalog) -> list[dict[str, Any]]:
+    names = {point.id: point for point in catalog.points() + catalog.points(expired=True)}
+    return [
+        {
+            "what": each.what,
+            "object": each.object,
+            "reason": each.reason,
+            "points": [point.hex() for point in each.points],
+            "services": sorted({names[point].service for point in each.points if point in names}),
+            "timelines": [timeline.hex() for timeline in each.timelines],
+            "after": iso_text(each.after_ns) if each.after_ns else None,
+            "until": iso_text(each.until_ns) if each.until_ns else None,
+            "lasting": each.lasting,
+        }
+        for each in found.findings
+    ]
 
 
 def _tell_check(out: Output, found: Checked, findings: list[dict[str, Any]]) -> None:
