@@ -6,7 +6,7 @@ pack, so that an interrupted check goes on where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -95,8 +95,38 @@ def check(
         return checking.done
 
 
+def read_back(
+    vault: Vault, catalog: Catalog, progress: Progress, only: Collection[bytes], limit: int, pace: Callable[[int], None]
+) -> Checked:
+    """Read these objects in full, those first that were read longest ago, up to about `limit` bytes; `pace` is called
+    after each piece with its length. What is damaged is remembered. Only then the points are looked at, to name what it
+    costs."""
+    vault.descriptor.require("check")
+    with vault.session("read back", without_index=True, reading=True):
+        checking = _Checking(vault.store, catalog, progress, LogCheck(vault.store, None), pace)
+        checking.data(limit, only)
+        if checking.done.read_bad:
+            checking.points()
+        return checking.done
+
+
+def readable(store: Store) -> Iterator[tuple[bytes, int]]:
+    """Name and size of everything that can be read back: packs, segments, parity. Strange files are left out."""
+    for each in (each for folder in _READ for each in store.list(folder)):
+        with suppress(Damaged):
+            yield name_in(each.key), each.size
+
+
 class _Checking:
-    def __init__(self, store: Store, catalog: Catalog, progress: Progress, logs: LogCheck) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        progress: Progress,
+        logs: LogCheck,
+        pace: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._pace = pace
         self._store = store
         self._catalog = catalog
         self._progress = progress
@@ -257,6 +287,7 @@ class _Checking:
             for at in range(0, size, _PIECE):
                 hasher.update(self._store.get(key, at, _PIECE))
                 self._progress.bytes += min(_PIECE, size - at)
+                self._pace(min(_PIECE, size - at))
         except NotFound:
             return GONE  # collected since the listing; the index tells whether it should be there
         except KnowngoodError as wrong:

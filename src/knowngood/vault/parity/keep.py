@@ -164,12 +164,15 @@ class _Keeping:
             if lost or (each.complete and self._going.isdisjoint(members)):
                 kept.append(each)
                 continue
+            keys: list[str] = []
             try:
-                renew(self._store, each, self._going, self._progress, anew=True)
-                self._done.sets += 1
+                if made := renew(self._store, each, self._going, self._progress, anew=True):
+                    keys = made.keys  # they may be the very same ones
+                    self._done.sets += 1
             except Damaged:
-                pass
-            _drop(self._session, each)
+                kept.append(each)  # something in it is to be healed first
+                continue
+            _drop(self._session, each, keys)
         return list_sets(self._store)[0] if len(kept) < len(sets) else kept
 
     # ----------------------------------------------------------------------------------------------- what is new

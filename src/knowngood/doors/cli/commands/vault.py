@@ -11,7 +11,7 @@ from knowngood.control.report import VaultState, vault_state
 from knowngood.core.errors import ExitStatus
 from knowngood.core.instants import SECOND, iso_text, now_ns
 from knowngood.core.sizes import bytes_text, parse_size, span_text
-from knowngood.doors.cli.collected import collected_shape, tell_collected
+from knowngood.doors.cli.collected import collected_shape, parity_shape, tell_collected
 from knowngood.doors.cli.commands.keys import app as keys_app
 from knowngood.doors.cli.commands.sessions import app as sessions_app
 from knowngood.doors.cli.healing import healed, healing_shape, tell_healing
@@ -20,7 +20,9 @@ from knowngood.doors.cli.output import Output
 from knowngood.doors.cli.session import current
 from knowngood.doors.cli.words import count_text, day_text
 from knowngood.flow.heal import note_harm
+from knowngood.flow.scrub import RATE, Pacer, scrub as read_turn
 from knowngood.flow.tidy import take_away
+from knowngood.linux.priority import be_idle
 from knowngood.vault.catalog import Catalog
 from knowngood.vault.check import Checked, check as check_vault
 from knowngood.vault.forget import SPENT, curable_packs
@@ -179,11 +181,7 @@ def _tell_check(out: Output, found: Checked, findings: list[dict[str, Any]]) -> 
     out.note(f"{count_text(found.points, 'point')}, {count_text(found.pages, 'page')} checked{read}")
     if not findings:
         out.note("nothing is wrong")
-    for each in findings:
-        hurt = f"; affects {count_text(len(each['points']), 'point')} of {', '.join(each['services'])}"
-        lost = f"; affects changes that came after {each['after'] or 'the beginning'}, until {each['until']}"
-        hurt = hurt if each["services"] else lost if each["until"] else ""
-        out.warn(f"{each['what']} {each['object']}: {each['reason']}{hurt}")
+    _tell_findings(out, findings)
     if found.spent_packs:
         count = count_text(len(found.spent_packs), "pack")
         out.note(f"damage that nothing leads to is left in {count}; to replace them: knowngood vault collect")
@@ -194,6 +192,49 @@ def _tell_check(out: Output, found: Checked, findings: list[dict[str, Any]]) -> 
         out.note("what is still at its source is stored again, and old points become whole, by:")
         for name in hurt:
             out.note(f"  knowngood protect {name}")
+
+
+def _tell_findings(out: Output, findings: list[dict[str, Any]]) -> None:
+    for each in findings:
+        hurt = f"; affects {count_text(len(each['points']), 'point')} of {', '.join(each['services'])}"
+        lost = f"; affects changes that came after {each['after'] or 'the beginning'}, until {each['until']}"
+        hurt = hurt if each["services"] else lost if each["until"] else ""
+        out.warn(f"{each['what']} {each['object']}: {each['reason']}{hurt}")
+
+
+@app.command(
+    help="Read back a part of what was not read for 20 days, and heal what is damaged. `up` does it each hour."
+)
+def scrub(context: typer.Context) -> int:
+    """One turn, out of everybody's way."""
+    be_idle()
+    session = current(context)
+    shop = workshop(session)
+    parts = shop.parts()
+    with session.watch(parts.progress):
+        done = read_turn(parts, Pacer(RATE), session.lock)
+    findings = _findings(done.checked, parts.catalog)
+    fields = {
+        "due": done.due,
+        "left_bytes": done.left_bytes,
+        "read_packs": done.checked.read_packs,
+        "read_bytes": done.checked.read_bytes,
+        "findings": findings,
+        "healed": [each.key for each in done.healed.objects],
+        "parity": parity_shape(done.parity),
+    }
+
+    def tell() -> None:
+        session.out.note(
+            f"{count_text(done.checked.read_packs, 'object')} read ({bytes_text(done.checked.read_bytes)}), "
+            f"{bytes_text(done.left_bytes)} are left for later turns"
+        )
+        for each in done.healed.objects:
+            session.out.note(f"{each.key} came back from parity")
+        _tell_findings(session.out, findings)
+
+    session.out.result("vault scrub", fields, tell)
+    return ExitStatus.DAMAGED if findings else ExitStatus.DONE
 
 
 @app.command(help="Make the index anew from the packs, and the catalog from the commits.")
