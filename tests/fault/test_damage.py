@@ -94,6 +94,8 @@ def _again(whole: Whole, objects: Mapping[str, bytes]) -> SmallVault:
 
 def _damage(some: random.Random, objects: dict[str, bytes], keys: list[str]) -> str:
     """Do something to one object, or to two of a kind; returns what."""
+    if not keys:
+        return "nothing is left"
     key = some.choice(keys)
     data = bytearray(objects[key])
     at = some.randrange(len(data))

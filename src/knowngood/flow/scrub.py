@@ -74,6 +74,7 @@ def scrub(
     moment = now_ns() if now is None else now
     before = parts.catalog.checked()
     there = dict(readable(parts.vault.store))
+    parts.catalog.forget_checked(before.keys() - there.keys())
     due = {name for name in there if not 0 <= moment - before.get(name, (0, ""))[0] < DUE_AFTER}
     limit = max(LEAST, sum(there.values()) // TURNS)
     done = Scrubbed(due=len(due))

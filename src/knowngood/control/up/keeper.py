@@ -187,6 +187,9 @@ class Keeper:
         if what.verb == Verb.DRILL:
             self._drill(what, began)
             return
+        if what.verb == Verb.TIDY and self._scrubs.busy:  # both keep the vault in order
+            self._schedule.postponed(what, began)
+            return
         try:
             came = self._verb(what, began)
         except Elsewhere as wrong:

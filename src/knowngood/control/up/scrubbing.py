@@ -9,6 +9,7 @@ from knowngood.control.up.child import Child
 from knowngood.control.up.protocol import Told
 
 EVERY = 3600.0
+_HEALED = "healed"
 FIRST = 900.0
 """Seconds from the start to the first turn: a process that keeps dying must not keep reading."""
 
@@ -39,9 +40,8 @@ class Scrubs:
                 self._child = Child(self._home, "vault", "scrub")
             except OSError as wrong:
                 news = Told("failed", f"nothing is read back: {wrong.strerror}")
-        if news is None or news.message == self._told:
-            return None
-        self._told = news.message
+        if news is not None and news.code != _HEALED:  # that is news each time: a disk gets worse
+            news, self._told = (news if news.message != self._told else None), news.message
         return news
 
     def stop(self) -> None:
@@ -56,10 +56,10 @@ def _news(document: dict[str, Any]) -> Told | None:
     findings, healed = document.get("findings") or (), document.get("healed") or ()
     if not findings and not healed:
         return None
-    back = f"{len(healed)} damaged objects of the vault came back from parity; test its disk" if healed else ""
+    back = f"objects of the vault that were damaged, and came back from parity: {len(healed)}; test its disk"
     if not findings:
-        return Told("healed", back, "knowngood vault check --read-data")
+        return Told(_HEALED, back, "knowngood vault check --read-data")
     services = sorted({name for each in findings for name in each.get("services", ())})
     whose = f", which affects {', '.join(services)}" if services else ""
     lost = f"{len(findings)} things in the vault are damaged{whose}"
-    return Told("damaged", "; ".join(filter(None, (lost, back))), "knowngood vault check --heal")
+    return Told("damaged", f"{lost}; {back}" if healed else lost, "knowngood vault check --heal")

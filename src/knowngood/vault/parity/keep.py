@@ -64,6 +64,7 @@ def keep_parity(
     """
     if not vault.has_parity:
         return Kept()
+    vault.descriptor.require("delete")
     with vault.session("keep parity", without_index=True, exclusive=True) as session:
         return _Keeping(vault.store, session, progress).run(least, most, doubted)
 
