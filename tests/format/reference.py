@@ -134,7 +134,8 @@ def read_parity(data: bytes) -> dict[str, Any]:
     rows = data[128 : 128 + 64 * count]
     assert check == blake3(data[:64] + data[96:128] + rows).digest()
     fields = ("kind", "lane", "number", "offset", "size", "name", "session")
-    members = [dict(zip(fields, row, strict=True)) for row in struct.iter_unpack("<BBxxIII32s16s", rows)]
+    listed = struct.iter_unpack("<BBxxIII32s16s", rows)
+    members: list[dict[str, Any]] = [dict(zip(fields, row, strict=True)) for row in listed]
     ends = 128 + 64 * count + 4 * sum(-(-each["size"] // block) for each in members)
     sums, own = data[128 + 64 * count : ends], data[ends : ends + 4 * (length // block)]
     assert of_sums == blake3(sums + own).digest()

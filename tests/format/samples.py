@@ -371,10 +371,13 @@ def chunker() -> Vector:
 def parity() -> Vector:
     """Section 18: two parity objects over three members in two lanes."""
     contents = [some(700, "pack"), some(512, "commit"), some(1500, "segment")]
-    places = [(1, 0, 0, bytes(16), 0), (COMMIT, 0, 1024, VAULT_ID, 7), (3, 1, 0, bytes(16), 0)]
-    whose = [(kind, lane, at, len(data), blake3(data).digest(), *by)
-             for (kind, lane, at, *by), data in zip(places, contents, strict=True)]  # fmt: skip
-    table, shards = Table(2, 2, 512, 1536, tuple(Member(*each) for each in whose)), Shards(2)
+    names = [blake3(data).digest() for data in contents]
+    members = (
+        Member(1, 0, 0, 700, names[0]),
+        Member(COMMIT, 0, 1024, 512, names[1], VAULT_ID, 7),
+        Member(3, 1, 0, 1500, names[2]),
+    )
+    table, shards = Table(2, 2, 512, 1536, members), Shards(2)
     sums = b"".join(block_sums(data, 512) for data in contents)
     for member, data in zip(table.members, contents, strict=True):
         shards.add(member.lane, member.offset, data)

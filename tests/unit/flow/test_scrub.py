@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager
 
 import pytest
 
@@ -56,18 +57,15 @@ def _objects(small: SmallVault) -> dict[str, bytes]:
 def test_all_is_read_within_a_month(small: SmallVault, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also when the first turns come at once: what is read again is what was read longest ago."""
     monkeypatch.setattr(scrub_module, "LEAST", 1)
-    noted: list[tuple[bytes, int]] = []
-    clock = [10**18]
-
-    def note(rows: object) -> None:
-        noted.extend((name, clock[0]) for name, _, verdict in rows if verdict == "good")
-        original((name, clock[0], verdict) for name, _, verdict in kept(rows))
-
-    def kept(rows: object) -> list[tuple[bytes, int, str]]:
-        return list(rows)
-
+    clock, noted = [10**18], list[tuple[bytes, int]]()
     original = small.catalog.note_checked
-    monkeypatch.setattr(small.catalog, "note_checked", lambda rows: note(list(rows)))
+
+    def note(rows: Iterable[tuple[bytes, int, str]]) -> None:
+        mine = [(name, clock[0], verdict) for name, _, verdict in rows]
+        noted.extend((name, at) for name, at, _ in mine)
+        original(mine)
+
+    monkeypatch.setattr(small.catalog, "note_checked", note)
     there = dict(readable(small.store))
     last = dict.fromkeys(there, clock[0])
     for _ in range(24 * 65):
@@ -110,10 +108,10 @@ def test_what_cannot_be_healed_now_is_healed_the_next_time(small: SmallVault) ->
     good = _objects(small)[one]
     _objects(small)[one] = good[:-9] + bytes(9)
 
-    def busy() -> None:
+    def busy() -> AbstractContextManager[None]:
         raise Busy("somebody is at work")
 
-    done = scrub(_parts(small), lambda _: None, alone=busy, now=10**18)  # type: ignore[arg-type] it never returns
+    done = scrub(_parts(small), lambda _: None, alone=busy, now=10**18)
     assert done.checked.findings
     assert not done.healed.objects
     assert _turn(small, 10**18).healed.objects
