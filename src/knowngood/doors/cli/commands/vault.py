@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from typing import Annotated, Any
 
@@ -9,6 +10,7 @@ import typer
 
 from knowngood.control.report import VaultState, vault_state
 from knowngood.core.errors import ExitStatus
+from knowngood.core.ids import short
 from knowngood.core.instants import SECOND, iso_text, now_ns
 from knowngood.core.sizes import bytes_text, parse_size, span_text
 from knowngood.doors.cli.collected import collected_shape, parity_shape, tell_collected
@@ -20,6 +22,7 @@ from knowngood.doors.cli.output import Output
 from knowngood.doors.cli.session import current
 from knowngood.doors.cli.words import count_text, day_text
 from knowngood.flow.heal import note_harm
+from knowngood.flow.hurt import HurtFile, hurt_files
 from knowngood.flow.scrub import RATE, Pacer, scrub as read_turn
 from knowngood.flow.tidy import take_away
 from knowngood.linux.priority import be_idle
@@ -29,6 +32,9 @@ from knowngood.vault.forget import SPENT, curable_packs
 from knowngood.vault.harm import Harmed
 from knowngood.vault.rebuild import rebuild_index
 from knowngood.vault.reserve import set_reserve
+
+_FILES = 1000
+_SHOWN = 20
 
 app = typer.Typer(no_args_is_help=True, help="Look after the vault.")
 app.add_typer(keys_app, name="keys")
@@ -136,6 +142,7 @@ def check(
             healing = healed(found, parts, dry_run=dry_run) if heal else None
         found = healing.after if healing and healing.after else found
         note_harm(found, parts)
+        hurt = hurt_files(found.findings, parts)
     findings = _findings(found, parts.catalog)
     fields = {
         "points": found.points,
@@ -145,12 +152,15 @@ def check(
         "read_packs": found.read_packs,
         "read_bytes": found.read_bytes,
         "findings": findings,
+        "files": [_hurt_shape(each) for each in hurt[:_FILES]],
+        "file_count": len(hurt),
         "spent_packs": found.spent_packs,
         "healing": healing_shape(healing) if healing else None,
     }
 
     def tell() -> None:
         _tell_check(session.out, found, findings)
+        _tell_hurt(session.out, hurt)
         if healing:
             tell_healing(session.out, healing)
 
@@ -192,6 +202,26 @@ def _tell_check(out: Output, found: Checked, findings: list[dict[str, Any]]) -> 
         out.note("what is still at its source is stored again, and old points become whole, by:")
         for name in hurt:
             out.note(f"  knowngood protect {name}")
+
+
+def _hurt_shape(file: HurtFile) -> dict[str, Any]:
+    return {
+        "service": file.service,
+        "component": file.component,
+        "point": file.point.hex(),
+        "path": os.fsdecode(file.path),
+        "and_more": file.and_more,
+    }
+
+
+def _tell_hurt(out: Output, hurt: list[HurtFile]) -> None:
+    if hurt:
+        out.note("these files cannot be recovered whole, from these points on or before them:")
+    for each in hurt[:_SHOWN]:
+        more = ", and what follows it" if each.and_more else ""
+        out.note(f"  {each.service}, {each.component}: {os.fsdecode(each.path)}{more} ({short(each.point)})")
+    if len(hurt) > _SHOWN:
+        out.note(f"  and {len(hurt) - _SHOWN} more: --json lists them")
 
 
 def _tell_findings(out: Output, findings: list[dict[str, Any]]) -> None:
