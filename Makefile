@@ -16,6 +16,7 @@ help:
 	@echo "make test    everything: lint, types, floors, all tests (as root it installs Debian packages they need)"
 	@echo "make quick   lint, types, floors, and the fast tests"
 	@echo "make fix     format, and mend what lint can mend"
+	@echo "make proof   what cannot be tried each time: thousands of damages"
 	@echo "make demo    protect something, damage it, bring it back"
 	@echo "make bench   measure beside other tools (ARGS=--help)"
 	@echo "make lock    write requirements/*.txt anew (ARGS=--upgrade takes the newest versions)"
@@ -43,6 +44,17 @@ floors: venv
 fix: venv
 	$(BIN)/ruff check --quiet --fix-only $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+# What `make test` samples, in full. PROOF_DAMAGES=… tries more or fewer; SEED=… other ones.
+PROOF_DAMAGES ?= 5000
+SEED ?= 0
+
+.PHONY: proof proof-damage
+proof: proof-damage
+
+proof-damage: venv
+	KNOWNGOOD_DAMAGES=$(PROOF_DAMAGES) KNOWNGOOD_DAMAGE_SEED=$(SEED) \
+	    $(RUN_TESTS) -p no:cacheprovider --timeout 3600 tests/fault/test_damage.py
 
 demo: venv
 	$(BIN)/python tools/demo.py

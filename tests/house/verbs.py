@@ -42,7 +42,7 @@ VERBS = {
     "init", "service list", "service discover", "service adopt", "protect", "point", "drill", "drills",
     "status", "points", "timeline", "recover", "undelete", "ls",
     "find", "diff", "history", "mount", "expire", "undo", "tidy", "doctor",
-    "vault status", "vault check", "vault rebuild", "vault collect", "vault reserve",
+    "vault status", "vault check", "vault scrub", "vault rebuild", "vault collect", "vault reserve",
     "vault keys show", "vault keys kit", "vault keys passphrase", "vault keys rotate", "vault keys restore",
     "vault sessions", "vault sessions end",
 }  # fmt: skip
@@ -311,6 +311,12 @@ def _damage(played: Play) -> None:
     large = max(packs, key=lambda each: each.stat().st_size)
     os.truncate(large, large.stat().st_size // 2)
     played.says("vault", "check", "--read-data", status=6)
+    pages = [each for each in (user.vault / "pages").rglob("*") if each.is_file()]
+    min(pages, key=lambda each: each.stat().st_mtime_ns).unlink()
+    played.says("vault", "scrub", status=6)
+    min(each for each in (user.vault / "pages").rglob("*") if each.is_file()).unlink()
+    played.says("vault", "check", "--heal", "--dry-run", status=6)
+    played.says("vault", "check", "--heal", status=6)  # what has no parity yet is left
     played.says("vault", "status")
     played.says("recover", "shop", "--to", user.folder / "out", status=3)
     played.says("vault", "rebuild", status=6)

@@ -361,3 +361,8 @@ class Catalog:
         """Remember that packs were read."""
         with self._change():
             self._db.executemany("insert or replace into checked values (?, ?, ?)", rows)
+
+    def forget_checked(self, packs: Iterable[bytes]) -> None:
+        """These are gone: when they were read matters no more."""
+        with self._change():
+            self._db.executemany("delete from checked where pack = ?", [(pack,) for pack in packs])

@@ -16,10 +16,11 @@ is *wanted*). docs/format.md, section Sessions, epochs and collection, argues wh
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from knowngood.core.errors import Busy, Damaged, Exists, KnowngoodError, NoSpace
+from knowngood.core.errors import Busy, Damaged, Exists, KnowngoodError, NoSpace, NotFound
 from knowngood.core.instants import now_ns
 from knowngood.core.progress import Progress
 from knowngood.vault.epoch import Epoch, latest_epoch, put_epoch
@@ -28,6 +29,7 @@ from knowngood.vault.losses import holds_none
 from knowngood.vault.merge import RUN_ROWS, merge_runs
 from knowngood.vault.opener import Opener
 from knowngood.vault.pack import PackKind, pack_head
+from knowngood.vault.parity.keep import release
 from knowngood.vault.repack import Sifting, repack
 from knowngood.vault.reserve import refill_reserve, with_reserve
 from knowngood.vault.run import PACK_PREFIX, row_frame
@@ -286,21 +288,32 @@ class _Collection:
         merged = merge_runs(self._store, survey.index, lambda row: row_frame(row)[0] in stay)
         return going, {*merged, *moved.runs}
 
+    def _there(self, keys: Iterable[str]) -> list[str]:
+        """Those of these objects that have not gone already."""
+        found: list[str] = []
+        for key in keys:
+            with suppress(NotFound):
+                found.append(self._store.stat(key).key)
+        return found
+
     def _delete(self, epoch: Epoch) -> None:
         """Carry out what an epoch says is gone. Nothing refers to any of it any more; repeating does no harm."""
         self._progress.enter("deleting")
-        for pack, kind in epoch.deleted:
-            self._me.delete(pack_key(kind, pack))
+        packs = [pack_key(kind, pack) for pack, kind in epoch.deleted]
+        release(self._me, self._there(packs))
+        for key in packs:
+            self._me.delete(key)
         for name in epoch.superseded:
             self._me.delete(run_key(name))
         if epoch.purged and not epoch.condemned_at:
             standing = read_standing(self._store)
             gone = set(epoch.purged) | (set() if standing.damaged else _unheard_of(standing))
-            for key in sorted(standing.keys, key=lambda key: key not in standing.homes):
-                # Points go before what hides them: half done, none of them shows itself again.
-                if standing.keys[key] and gone.issuperset(standing.keys[key]):
-                    self._me.delete(key)
-            for key in () if standing.damaged else standing.spent:
+            # Points go before what hides them: half done, none of them shows itself again.
+            ordered = sorted(standing.keys, key=lambda key: key not in standing.homes)
+            keys = [key for key in ordered if standing.keys[key] and gone.issuperset(standing.keys[key])]
+            keys += () if standing.damaged else standing.spent
+            release(self._me, keys)
+            for key in keys:
                 self._me.delete(key)
         if all(card.id == self._me.id for card in list_sessions(self._store)):
             self._store.sweep()
