@@ -31,6 +31,12 @@
 #ifndef BROKEN
 #define BROKEN 0
 #endif
+/* With ROLES, session 0 brings back, 1 relies on what it sees, 2 hides: fewer states, and deeper. */
+#ifdef ROLES
+#define CAN(s, what) ((s) == (what))
+#else
+#define CAN(s, what) true
+#endif
 #define COMMITS 3           /* numbers of a session: two commits, and a fence after them */
 
 #define PACK(p) (1 << (p))
@@ -158,23 +164,26 @@ proctype writer(byte s) {
         };
 
         do
-        :: atomic { next == 0 && there && visible -> kind = HIDES }; break
-        :: atomic { next == 0 && there && !visible -> kind = BRINGS_BACK };
+        :: atomic { CAN(s, 2) && next == 0 && there && visible -> kind = HIDES }; break
+        :: atomic { CAN(s, 0) && next == 0 && there && !visible -> kind = BRINGS_BACK };
            /* Vault.undo: not what the session's epoch says is being collected (INV-10). */
 #if BROKEN != 11
            if :: decided -> goto leave :: else -> skip fi;
 #endif
            if :: home -> skip :: !home -> goto leave fi; break
-        :: atomic { next == 0 && there -> kind = JUDGES }; break
-        :: atomic { (rows & XS) != 0 -> kind = POINT_X }; break
-        :: atomic { (rows & XS) != 0 && (rows & ROW_YP) != 0 -> kind = POINT_XY }; break
+        :: atomic { CAN(s, 3) && next == 0 && there -> kind = JUDGES }; break
+        :: atomic { CAN(s, 3) && (rows & XS) != 0 -> kind = POINT_X }; break
+        :: atomic { CAN(s, 3) && (rows & XS) != 0 && (rows & ROW_YP) != 0 -> kind = POINT_XY }; break
         /* Catalog.trusted_checkpoints: what a visible point needs is there, and the index is not asked (INV-6). */
 #if BROKEN == 12
-        :: atomic { there && visible -> kind = POINT_XY }; break
+        :: atomic { CAN(s, 1) && there && visible -> kind = POINT_XY }; break
 #else
-        :: atomic { there && visible && !decided -> kind = POINT_XY }; break
+        :: atomic { CAN(s, 1) && there && visible && !decided -> kind = POINT_XY }; break
 #endif
-        :: kind = POINT_X;                                                 /* Ingest: pack, then run, then commit */
+#ifdef ROLES
+        :: goto leave
+#endif
+        :: CAN(s, 3) -> kind = POINT_X;                                          /* Ingest: pack, then run, then commit */
 #if BROKEN == 6
            atomic { AT(s, next) == NOTHING -> AT(s, next) = kind; next++; needed_is_there() };
 #endif
@@ -202,7 +211,7 @@ proctype writer(byte s) {
                needed_is_there()
            };
            if
-           :: atomic { next == 1 && (kind == HIDES || kind == BRINGS_BACK || kind == JUDGES) && (rows & XS) ->
+           :: atomic { CAN(s, 3) && next == 1 && (kind == HIDES || kind == BRINGS_BACK || kind == JUDGES) && (rows & XS) ->
                        kind = POINT_X }; goto again
            :: true
            fi
