@@ -106,8 +106,8 @@ def after_condemning(faulty: FaultyStore, act: Callable[[], None]) -> None:
 def test_a_point_that_was_brought_back_and_hidden_again_is_not_relied_on(
     faulty: FaultyStore, shaky: SmallVault, some: random.Random
 ) -> None:
-    """INV-6. A collector takes it at once, as it had decided. A session that began after that decision, and saw the point
-    while it was shown, once relied on what it needs, and its own point was lost."""
+    """INV-6. A collector takes it at once, as it had decided. A session that began after that decision, and saw the
+    point while it was shown, once relied on what it needs, and its own point was lost."""
     first = files(some, 4)
     point = shaky.protect(first)
     shaky.expire(point)
@@ -172,7 +172,11 @@ def test_what_a_listing_missed_is_not_taken_for_gone(
         if operation == "list" and key == COMMITS:
             faulty.before.clear()
             faulty.freeze_listing(COMMITS, without=home)
-            faulty.after.append(lambda *_: (faulty.mend(), faulty.after.clear()) and None)
+            faulty.after.append(true_again)
+
+    def true_again(*_: str) -> None:
+        faulty.after.clear()
+        faulty.mend()
 
     faulty.before.append(once)
     shaky.collect()
@@ -184,8 +188,8 @@ def test_what_a_listing_missed_is_not_taken_for_gone(
 def test_of_two_at_one_moment_all_see_the_same_one_last(
     small: SmallVault, some: random.Random, *, hidden_first: bool
 ) -> None:
-    """Behind a clock that was once ahead, receive times are counted, and two sessions may have the same one. A collector
-    that took a point for hidden while writers saw it would take away what they rely on (INV-6)."""
+    """Behind a clock that was once ahead, receive times are counted, and two sessions may have the same one. A
+    collector that took a point for hidden while writers saw it would take away what they rely on (INV-6)."""
     point = small.protect(files(some, 1))
     records = [Expiry((point.id,), 0), Undo((point.id,))]
     with small.vault.session("one") as one, small.vault.session("two") as two:
