@@ -507,11 +507,11 @@ proctype collector(byte i) {
         fi;
         delete_what_is_gone();
         leave:
-        own_card[me] = false
-    } unless { kill[WRITERS + i] -> atomic { kill[WRITERS + i] = false; own_dead[me] = true } };
+        atomic { own_card[me] = false; acting = acting - acts; acts = false }
+    } unless { atomic { kill[WRITERS + i] ->
+                        kill[WRITERS + i] = false; own_dead[me] = true; acting = acting - acts; acts = false } };
     d_step {
-        if :: acts -> acting-- :: else -> skip fi;
-        acts = false; blocked = false; purge = false; poor = false;
+        blocked = false; purge = false; poor = false;
         s = 0; p = 0; at = 0; mine = 0; seen_runs = 0; seen_packs = 0; rows = 0; marked = 0; need = 0; good = 0; barren = 0;
         going = 0; keep = 0; copied = 0; seen_commits = 0; now_commits = 0
     }
