@@ -9,7 +9,7 @@ WORKERS ?= auto
 PYTEST ?=
 RUN_TESTS := $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help test quick checks lint types floors fix demo bench lock venv clean
+.PHONY: help test quick checks lint types floors fix demo bench proof proof-model proof-fuzz lock venv clean
 .DEFAULT_GOAL := help
 
 help:
@@ -18,6 +18,7 @@ help:
 	@echo "make fix     format, and mend what lint can mend"
 	@echo "make proof   what cannot be tried each time: thousands of damages"
 	@echo "make demo    protect something, damage it, bring it back"
+	@echo "make proof   what takes longer: every state of the models, hours of strange input (proof-model, proof-fuzz)"
 	@echo "make bench   measure beside other tools (ARGS=--help)"
 	@echo "make lock    write requirements/*.txt anew (ARGS=--upgrade takes the newest versions)"
 	@echo "make lint | types | floors | clean"
@@ -61,6 +62,18 @@ demo: venv
 
 bench: venv
 	$(BIN)/python -m bench.run $(ARGS)
+
+proof: proof-model
+
+proof-model: venv packages
+	$(BIN)/python -m tests.model.machine
+
+proof: proof-fuzz
+
+# SECONDS_EACH=3600 takes an hour for each parser
+SECONDS_EACH ?= 20
+proof-fuzz: venv
+	FUZZ_SECONDS=$(SECONDS_EACH) $(RUN_TESTS) tests/fuzz $(PYTEST)
 
 lock: venv
 	tools/lock $(ARGS)

@@ -151,9 +151,10 @@ class FaultyStore:
         self.before.append(lambda name, key: gate.wait() if name == operation and key.startswith(prefix) else None)
         return gate
 
-    def freeze_listing(self, prefix: str) -> None:
-        """From now on, listings of this prefix tell what is there at this moment: a store that is slow to notice."""
-        self._frozen[prefix] = list(self.inner.list(prefix))
+    def freeze_listing(self, prefix: str, without: str = "") -> None:
+        """From now on, listings of this prefix tell what is there at this moment: a store that is slow to notice; and
+        `without` one key: what was put while a listing was made may be in it or not, whatever came later."""
+        self._frozen[prefix] = [each for each in self.inner.list(prefix) if each.key != without]
 
     def _begin(self, operation: str, key: str) -> bool:
         """Count; raise what is due before the operation. Returns whether something is due after it."""

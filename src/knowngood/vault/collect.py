@@ -24,7 +24,7 @@ from knowngood.core.errors import Busy, Damaged, Exists, KnowngoodError, NoSpace
 from knowngood.core.instants import now_ns
 from knowngood.core.progress import Progress
 from knowngood.vault.epoch import Epoch, latest_epoch, put_epoch
-from knowngood.vault.layout import COMMITS, INDEX, name_in, pack_key, run_key
+from knowngood.vault.layout import COMMITS, INDEX, commit_place, name_in, pack_key, run_key
 from knowngood.vault.losses import holds_none
 from knowngood.vault.merge import RUN_ROWS, merge_runs
 from knowngood.vault.opener import Opener
@@ -306,17 +306,32 @@ class _Collection:
         for name in epoch.superseded:
             self._me.delete(run_key(name))
         if epoch.purged and not epoch.condemned_at:
-            standing = read_standing(self._store)
-            gone = set(epoch.purged) | (set() if standing.damaged else _unheard_of(standing))
-            # Points go before what hides them: half done, none of them shows itself again.
-            ordered = sorted(standing.keys, key=lambda key: key not in standing.homes)
-            keys = [key for key in ordered if standing.keys[key] and gone.issuperset(standing.keys[key])]
-            keys += () if standing.damaged else standing.spent
-            release(self._me, keys)
-            for key in keys:
-                self._me.delete(key)
+            self._delete_commits(set(epoch.purged))
         if all(card.id == self._me.id for card in list_sessions(self._store)):
             self._store.sweep()
+
+    def _delete_commits(self, gone: set[bytes]) -> None:
+        """Delete the commits that hold or speak of what is gone only, and those that say nothing any more.
+
+        Commits of a session that is still announced stay: a fence goes to its first free number, and would come
+        too early (INV-3). Such ones are hidden, judged or thin something; the next collection takes them.
+        """
+        standing = read_standing(self._store)
+        spent: set[str] = set()
+        if not standing.damaged:
+            spent = standing.spent
+            if unheard := _unheard_of(standing):
+                # A listing may miss what was put while it was made, and show what came after that: the next has both.
+                gone |= unheard & _unheard_of(read_standing(self._store))
+        announced = {card.id for card in list_sessions(self._store)}
+        staying = {key for key in standing.keys if commit_place(key)[0] in announced}
+        gone = gone.difference(*(standing.keys[key] for key in staying & standing.homes))
+        # Points go before what hides them: half done, none of them shows itself again.
+        ordered = sorted(standing.keys.keys() - staying, key=lambda key: key not in standing.homes)
+        keys = [key for key in ordered if key in spent or (standing.keys[key] and gone.issuperset(standing.keys[key]))]
+        release(self._me, keys)
+        for key in keys:
+            self._me.delete(key)
 
 
 def _unheard_of(standing: Standing) -> set[bytes]:

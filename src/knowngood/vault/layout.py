@@ -58,6 +58,15 @@ def commit_key(session: bytes, number: int) -> str:
     return f"{COMMITS}{session.hex()}.{number:08d}"
 
 
+def commit_place(key: str) -> tuple[bytes, int]:
+    """The session and number that a commit's key says. Raises Damaged when neither can have this key."""
+    session, _, number = key.rpartition("/")[2].partition(".")
+    try:
+        return bytes.fromhex(session), int(number)
+    except ValueError:
+        raise Damaged("a commit lies under an impossible key") from None
+
+
 def session_key(session: bytes) -> str:
     """The key under which a session announces itself."""
     return f"{SESSIONS}{session.hex()}"
