@@ -37,11 +37,10 @@ class Ledger:
         self.floors: set[int] = {0}
         self.passphrases: set[str] = set()
         self.vault: set[bool] = {True}
-        self.version = 0
+        self.half = self.stays_half = False  # of a file that is kept twice, one may be missing
 
     def hear(self, words: tuple[object, ...]) -> None:
         """What the run says next."""
-        self.version += 1
         getattr(self, f"_{str(words[0]).replace(' ', '_')}")(*words[1:])
 
     def _creating(self) -> None:
@@ -85,10 +84,12 @@ class Ledger:
         self.floors = {floor}
 
     def _changing_passphrase(self, new: str) -> None:
+        self.stays_half |= self.half  # an interrupted change leaves what only a rebuild, or another rotation, mends
+        self.half = True
         self.passphrases.add(new)
 
     def _changed_passphrase(self, new: str) -> None:
-        self.passphrases = {new}
+        self.passphrases, self.half = {new}, False
 
     # --------------------------------------------------------------------------------------------------- judging
 
@@ -97,7 +98,7 @@ class Ledger:
         if not found.there:
             return [] if False in self.vault else ["the vault is gone"]
         wrong = list(found.wrong)
-        half = len(self.passphrases) > 1 or False in self.vault
+        half = self.half or self.stays_half or False in self.vault
         wrong += [f"check: {what}: {why}" for what, why in found.findings if not (half and what in _IN_HALVES)]
         if self.passphrases and not (found.opens & self.passphrases):
             wrong.append(f"no passphrase opens it: {sorted(self.passphrases)}")

@@ -86,7 +86,7 @@ class Machine:
             self._play.chance = random.Random(f"{self._title} {life}")  # the child's chance is not ours
             recording = self._record(disk, may_end_early=life + 1 < self._play.lives)
             cut_at = len(recording.operations)
-            if life + 1 < self._play.lives and self._chance.random() < 0.5:
+            if recording.finished and life + 1 < self._play.lives and self._chance.random() < 0.6:
                 cut_at = self._chance.randrange(cut_at + 1)
             for at, operation in enumerate(recording.operations[:cut_at]):
                 self._step(disk, at, operation)
@@ -99,13 +99,14 @@ class Machine:
             self.tally.ends["cut" if cut_at < len(recording.operations) else "end" if recording.finished else "kill"] += 1
 
     def _record(self, disk: Disk, *, may_end_early: bool) -> Recording:
-        kill_at = self._chance.randrange(5, 250) if may_end_early and self._chance.random() < 0.6 else None
+        kill_at = self._chance.randrange(self._play.kills) if may_end_early and self._chance.random() < self._play.killed else None
         return record(
             lambda tell: self._play.live(self._real, tell),
             self._real,
             disk.nodes(),
+            disk.highest,
             kill_at=kill_at,
-            before_sync=self._chance.random() < 0.6,
+            before_sync=self._chance.random() < 0.7,
         )
 
     def _cut(self, disk: Disk) -> Disk:

@@ -40,6 +40,8 @@ class Play:
 
     lives = 3
     steps = 7
+    kills = 250  # a life that is killed is so before this many changes
+    killed = 0.6  # of the lives that are not the last
     logs = False
 
     def __init__(self, chance: random.Random) -> None:
@@ -298,6 +300,34 @@ class Spooled(Logs):
         return small
 
 
+class Relay(Logs):
+    """One process is killed in the middle of one verb, and the next one carries out another."""
+
+    lives = 2
+    killed = 1.0
+    kills = 50  # the first life ends before this many changes
+
+    def begin(self, root: Path) -> None:
+        """Points and parts of a log of all sorts, and a collection that may be half done."""
+        super().begin(root)
+        tell: Tell = lambda *words: self.ledger.hear(words)
+        some = [(6, self.protect), (4, self.expire), (6, self.append), (2, self.thin), (1, self.collect), (1, self.fold)]
+        self.steps = 10
+        self.act(self.small, tell, some)
+        if self.chance.random() < 0.5:  # condemned, and not deleted yet
+            with self.small.vault.session("blocks"):
+                self.small.collect()
+        self.steps = 1
+
+    def live(self, root: Path, tell: Tell) -> None:
+        """One verb."""
+        small = self.opened(DiskStore(root / VAULT))
+        if self.chance.random() < 0.2:
+            self.protect(small, tell)
+        some = [(4, self.collect), (3, self.fold), (2, self.rebuild), (1, self.append), (1, self.expire), (1, self.thin)]
+        self.act(small, tell, some)
+
+
 class Keys(Play):
     """Passphrases and key pairs change, and damaged copies are mended."""
 
@@ -406,4 +436,4 @@ def _quick_lock(secret: bytes, passphrase: bytes) -> PassphraseLock:
     return PassphraseLock(lock.salt, sealed, iterations=1, lanes=1, memory_kib=64)
 
 
-PLAYS = {each.__name__.lower(): each for each in (Points, Together, Logs, Spooled, Keys, Created)}
+PLAYS = {each.__name__.lower(): each for each in (Points, Together, Logs, Relay, Spooled, Keys, Created)}

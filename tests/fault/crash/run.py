@@ -18,16 +18,18 @@ from collections.abc import Iterator
 from tests.fault.crash.machine import Machine, Tally, Violation
 from tests.fault.crash.plays import PLAYS
 
-_TURNS = ("points", "logs", "points", "together", "keys", "points", "logs", "spooled", "created", "together")
+_TURNS = (
+    *("points", "logs", "relay", "points", "together", "keys", "relay", "points", "logs", "relay", "spooled"),
+    *("created", "together", "relay"),
+)
 _MOST = 700  # states of one play: torn writes alone could fill a run
 
 
 def jobs(play: str | None, seed: int) -> Iterator[tuple[str, int]]:
     """Plays and seeds without end; one alone when it is named."""
     for number in itertools.count(seed):
-        for name in [play] if play else dict.fromkeys(_TURNS, 0):
-            for turn in range(1 if play else _TURNS.count(name)):
-                yield name, number * len(_TURNS) + turn if not play else number
+        for turn, name in enumerate([play] if play else _TURNS):
+            yield name, number if play else number * len(_TURNS) + turn
 
 
 def carry_out(job: tuple[str, int]) -> tuple[str, Tally | str]:

@@ -96,6 +96,8 @@ class Disk:
         self._scratch_nodes: set[int] = set()
         self._paths: dict[int, str] = {}
         self._walk(root, "")
+        self.highest = max(self._durable.folders.keys() | self._durable.files.keys())
+        """The highest number that a file or folder ever had: none is used again."""
 
     def _walk(self, root: Path, path: str) -> int:
         numbers: dict[tuple[int, int], int] = {}
@@ -134,6 +136,7 @@ class Disk:
             return
         if operation.what == What.MARK:
             return
+        self.highest = max(self.highest, operation.node, operation.target)
         if operation.is_folder:
             above = self._paths.get(operation.node, "")
             self._know(operation.target, f"{above}/{operation.name}" if above else operation.name)

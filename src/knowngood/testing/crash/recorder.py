@@ -46,12 +46,13 @@ def record(
     action: Callable[[Tell], object],
     root: Path,
     nodes: Mapping[str, int],
+    highest: int,
     *,
     kill_at: int | None = None,
     before_sync: bool = False,
 ) -> Recording:
     """Run an action in a child and record what it changes below `root`; `nodes` has the number of all that is there, by
-    path. With `kill_at`, the process ends before that change, as by `kill -9`; with `before_sync`, before the first sync
+    path; what is made gets numbers above `highest`. With `kill_at`, the process ends before that change, as by `kill -9`; with `before_sync`, before the first sync
     from there on: what it has just done is seen by all, and not durable.
 
     Raises ChildFailed when the action raises.
@@ -62,7 +63,7 @@ def record(
         child = os.fork()
     if not child:
         os.close(reading)
-        _child(action, _Tap(root, nodes, (kill_at, before_sync), writing))
+        _child(action, _Tap(root, nodes, highest, (kill_at, before_sync), writing))
     os.close(writing)
     with open(reading, "rb") as pipe:
         told = pipe.read()
@@ -91,7 +92,7 @@ def _child(action: Callable[[Tell], object], tap: _Tap) -> None:
 class _Tap:
     """Between an action and `os`."""
 
-    def __init__(self, root: Path, nodes: Mapping[str, int], kill: tuple[int | None, bool], report: int) -> None:
+    def __init__(self, root: Path, nodes: Mapping[str, int], highest: int, kill: tuple[int | None, bool], report: int) -> None:
         self._root = os.path.realpath(root)
         self._kill_at, self._before_sync = kill
         self._report = report
@@ -99,7 +100,7 @@ class _Tap:
         self._log: list[Operation] = []
         self._changes = 0
         self._real = {name: getattr(os, name) for name in dir(os)}
-        self._next = max(nodes.values(), default=0) + 1
+        self._next = highest + 1
         self._nodes = {self._identity(os.stat(os.path.join(root, path))): node for path, node in nodes.items()}
 
     # ------------------------------------------------------------------------------------------------- the taps
