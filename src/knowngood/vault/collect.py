@@ -109,7 +109,7 @@ class _Collection:
         self._done = Collected()
 
     def run(self, *, dry_run: bool) -> Collected:
-        epoch = latest_epoch(self._store)
+        epoch = latest_epoch(self._store, settled=not dry_run)
         if not dry_run:
             self._living_sessions()
             self._delete(epoch)
@@ -247,7 +247,7 @@ class _Collection:
                 raise
             going, deleted, old_runs = dead, dict.fromkeys([*dict(epoch.deleted), *dead]), set(epoch.superseded)
         kinds = {pack: kind for pack, (kind, _) in survey.packs.items()} | dict(epoch.deleted)
-        listed = {name_in(each.key) for each in self._store.list(INDEX)}
+        listed = {name_in(each.key) for each in self._store.list(INDEX, settled=True)}  # others are gone for good
         new = Epoch(
             number=epoch.number + 1,
             superseded=tuple(sorted(old_runs & listed)),
@@ -281,7 +281,7 @@ class _Collection:
         for name in epoch.superseded:
             self._me.delete(run_key(name))
         if epoch.purged and not epoch.condemned_at:
-            standing = read_standing(self._store)
+            standing = read_standing(self._store, settled=True)
             gone = set(epoch.purged) | (set() if standing.damaged else _unheard_of(standing))
             for key in sorted(standing.keys, key=lambda key: key not in standing.homes):
                 # Points go before what hides them: half done, none of them shows itself again.

@@ -401,7 +401,7 @@ def as_small(store: DiskStore, private: PrivateKey) -> SmallVault:
 class Created(Keys):
     """A vault is made, and something is protected in it."""
 
-    lives = 2
+    kills = 40
 
     def begin(self, root: Path) -> None:
         """Nothing is there, not even the folder."""
@@ -410,7 +410,7 @@ class Created(Keys):
 
     def live(self, root: Path, tell: Tell) -> None:
         """Made, where it is not there."""
-        store = DiskStore(root / "mounted" / ".." / VAULT) if False else DiskStore(root / VAULT)
+        store = DiskStore(root / VAULT)
         if not (root / VAULT / "vault.json").exists():
             tell("creating")
             create_vault(store, b"first")
