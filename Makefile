@@ -9,12 +9,13 @@ WORKERS ?= auto
 PYTEST ?=
 RUN_TESTS := $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help test quick checks lint types floors fix demo bench lock venv clean
+.PHONY: help test quick checks lint types floors fix proof proof-crash demo bench lock venv clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make test    everything: lint, types, floors, all tests (as root it installs Debian packages they need)"
 	@echo "make quick   lint, types, floors, and the fast tests"
+	@echo "make proof   every state that a power cut may leave, 100,000 of them (STATES=1000000)"
 	@echo "make fix     format, and mend what lint can mend"
 	@echo "make demo    protect something, damage it, bring it back"
 	@echo "make bench   measure beside other tools (ARGS=--help)"
@@ -43,6 +44,13 @@ floors: venv
 fix: venv
 	$(BIN)/ruff check --quiet --fix-only $(CODE)
 	$(BIN)/ruff format $(CODE)
+
+# What takes minutes to prove: docs/proof.md. More states: make proof-crash STATES=1000000
+STATES ?= 100000
+proof: proof-crash
+
+proof-crash: venv
+	$(BIN)/python -m tests.fault.crash.run --states $(STATES) $(ARGS)
 
 demo: venv
 	$(BIN)/python tools/demo.py

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import random
 import shutil
-import tempfile
 import os
+import tempfile
+
 from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from unittest.mock import patch
@@ -59,6 +61,7 @@ class Machine:
     """One play of one seed."""
 
     def __init__(self, name: str, seed: int, *, most: int | None = None) -> None:
+        """From the `most`-th state of a life on, only the two plainest of each operation are made."""
         self._chance = random.Random(f"{name} {seed}")
         self._play: Play = PLAYS[name](random.Random(f"play {name} {seed}"))
         self._title = f"{name} {seed}"
@@ -82,7 +85,7 @@ class Machine:
         self._play.begin(self._real)
         disk = Disk(self._real, SCRATCH)
         for life in range(self._play.lives):
-            self._life = life
+            self._life, self._before = life, self.tally.states
             self._play.chance = random.Random(f"{self._title} {life}")  # the child's chance is not ours
             recording = self._record(disk, may_end_early=life + 1 < self._play.lives)
             cut_at = len(recording.operations)
@@ -90,8 +93,6 @@ class Machine:
                 cut_at = self._chance.randrange(cut_at + 1)
             for at, operation in enumerate(recording.operations[:cut_at]):
                 self._step(disk, at, operation)
-                if self._most is not None and self.tally.states >= self._most:
-                    return
             if cut_at < len(recording.operations):
                 disk = self._cut(disk)
             elif wrong := disk.differences():
@@ -126,7 +127,7 @@ class Machine:
             self._play.ledger.hear(operation.mark)
         self.tally.most_pending = max(self.tally.most_pending, len(disk.pending))
         scratch = by_chance(disk.scratched, self._chance)
-        for choice in outcomes(disk.pending, self._chance):
+        for choice in self._outcomes(disk.pending):
             self.tally.combinations += 1
             image = disk.image(choice, scratch)
             found = self._found.get(image.key)
@@ -134,6 +135,11 @@ class Machine:
                 found = self._found[image.key] = self._look(image)
             if complaints := self._play.ledger.complaints(found):
                 raise Violation(self._tell(disk, at, choice, complaints))
+
+    def _outcomes(self, pending: list[Operation]) -> Iterable[tuple[int, ...]]:
+        if self._most is not None and self.tally.states - self._before >= self._most:
+            return [(outcome,) * len(pending) for outcome in (LOST, KEPT)]
+        return outcomes(pending, self._chance)
 
     def _look(self, image: Image) -> Found:
         self.tally.states += 1

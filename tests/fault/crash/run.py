@@ -22,7 +22,7 @@ _TURNS = (
     *("points", "logs", "relay", "points", "together", "keys", "relay", "points", "logs", "relay", "spooled"),
     *("created", "together", "relay"),
 )
-_MOST = 700  # states of one play: torn writes alone could fill a run
+_MOST = 250  # states of one life: torn writes alone could fill a run
 
 
 def jobs(play: str | None, seed: int) -> Iterator[tuple[str, int]]:
