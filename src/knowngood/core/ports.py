@@ -70,8 +70,12 @@ class Store(Protocol):
         """An object's length. Raises NotFound."""
         ...
 
-    def list(self, prefix: str) -> Iterator[ObjectStat]:
-        """Every whole object below a prefix that ends in `/`, in no particular order."""
+    def list(self, prefix: str, *, settled: bool = False) -> Iterator[ObjectStat]:
+        """Every whole object below a prefix that ends in `/`, in no particular order.
+
+        What a process had put or deleted when it was killed may be seen, and a power cut may still undo it. With
+        `settled`, once the listing is at its end, that cannot be any more: what is listed stays, what is not is gone.
+        """
         ...
 
     def delete(self, *keys: str) -> None:

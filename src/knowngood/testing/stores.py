@@ -50,7 +50,7 @@ class MemoryStore:
         """An object's length."""
         return ObjectStat(key, len(self.view(key)))
 
-    def list(self, prefix: str) -> Iterator[ObjectStat]:
+    def list(self, prefix: str, *, settled: bool = False) -> Iterator[ObjectStat]:
         """Every object below a prefix, as of now."""
         with self._lock:
             found = [ObjectStat(key, len(data)) for key, data in self.objects.items() if key.startswith(prefix)]
@@ -212,10 +212,10 @@ class FaultyStore:
         self._end("stat", key, late)
         return found
 
-    def list(self, prefix: str) -> Iterator[ObjectStat]:
+    def list(self, prefix: str, *, settled: bool = False) -> Iterator[ObjectStat]:
         """See the port."""
         late = self._begin("list", prefix)
-        found = self._frozen[prefix] if prefix in self._frozen else list(self.inner.list(prefix))
+        found = self._frozen[prefix] if prefix in self._frozen else list(self.inner.list(prefix, settled=settled))
         self._end("list", prefix, late)
         return iter(found)
 

@@ -114,7 +114,7 @@ class _Collection:
         self._done = Collected()
 
     def run(self, *, dry_run: bool) -> Collected:
-        epoch = latest_epoch(self._store)
+        epoch = latest_epoch(self._store, settled=not dry_run)
         if not dry_run:
             self._living_sessions()
             self._delete(epoch)
@@ -262,7 +262,7 @@ class _Collection:
                 raise
             going, deleted, old_runs = dead, dict.fromkeys([*dict(epoch.deleted), *dead]), set(epoch.superseded)
         kinds = {pack: kind for pack, (kind, _) in survey.packs.items()} | dict(epoch.deleted)
-        listed = {name_in(each.key) for each in self._store.list(INDEX)}
+        listed = {name_in(each.key) for each in self._store.list(INDEX, settled=True)}  # others are gone for good
         new = Epoch(
             number=epoch.number + 1,
             superseded=tuple(sorted(old_runs & listed)),
@@ -316,13 +316,13 @@ class _Collection:
         Commits of a session that is still announced stay: a fence goes to its first free number, and would come
         too early (INV-3). Such ones are hidden, judged or thin something; the next collection takes them.
         """
-        standing = read_standing(self._store)
+        standing = read_standing(self._store, settled=True)
         spent: set[str] = set()
         if not standing.damaged:
             spent = standing.spent
             if unheard := _unheard_of(standing):
                 # A listing may miss what was put while it was made, and show what came after that: the next has both.
-                gone |= unheard & _unheard_of(read_standing(self._store))
+                gone |= unheard & _unheard_of(read_standing(self._store, settled=True))
         announced = {card.id for card in list_sessions(self._store)}
         staying = {key for key in standing.keys if commit_place(key)[0] in announced}
         gone = gone.difference(*(standing.keys[key] for key in staying & standing.homes))

@@ -109,7 +109,7 @@ class _Folding:
 
     def run(self, logs: list[bytes], most: int | None) -> Folded:
         self._progress.enter("folding logs")
-        self._catalog.follow(self._store, None, self._vault.id)
+        self._catalog.follow(self._store, None, self._vault.id, settled=True)
         if self._catalog.damaged():
             return self._done  # one of them may hide a part of a log
         epoch = latest_epoch(self._store)

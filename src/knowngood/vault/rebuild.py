@@ -43,7 +43,7 @@ def rebuild_index(vault: Vault, progress: Progress, doubted: Collection[bytes] =
     """
     store = vault.store
     with vault.session("rebuild the index", without_index=True, exclusive=True) as session:
-        epoch = latest_epoch_or_blank(store)
+        epoch = latest_epoch_or_blank(store, settled=True)
         going = [pack_key(kind, pack) for pack, kind in epoch.deleted]
         release(session, going)
         for key in going:  # a collector's last step, or the walk would find what is already gone
@@ -101,7 +101,7 @@ def _walk_all(store: Store, progress: Progress, done: Rebuilt, doubted: Collecti
 
 def _names_in(store: Store, folder: str, done: Rebuilt) -> list[bytes]:
     names: list[bytes] = []
-    for each in store.list(folder):
+    for each in store.list(folder, settled=True):
         try:
             names.append(name_in(each.key))
         except Damaged as strange:
