@@ -18,7 +18,7 @@ from knowngood.core.sizes import KIB
 from knowngood.linux.fuse.mount import Mounted
 from knowngood.wire.fuse import replies
 from knowngood.wire.fuse.bodies import Init
-from knowngood.wire.fuse.opcodes import SILENT, InitFlag
+from knowngood.wire.fuse.opcodes import SILENT, InitFlag, Opcode
 from knowngood.wire.fuse.replies import Agreement, Reply
 from knowngood.wire.fuse.requests import Malformed, Request, parse
 
@@ -31,6 +31,7 @@ _BACKGROUND = 64  # requests of readahead that the kernel keeps under way
 _GONE = frozenset({errno.ENODEV, errno.ECONNABORTED, errno.EBADF})
 _AGAIN = frozenset({errno.ENOENT, errno.EINTR, errno.EAGAIN})  # whoever asked does not wait any more
 _JOIN_SECONDS = 10
+_INIT = int(Opcode.INIT)
 _PARTS = 1024  # IOV_MAX: a long listing has more
 
 
@@ -57,6 +58,7 @@ class Server:
         `failed` is told of what a handler should not have raised; `ended` is called when the last thread has ended.
         """
         self.agreement: Agreement | None = None
+        self._agreed = 0  # its flags
         self._mounted = mounted
         self._handle = handle
         self._wanted = wanted
@@ -144,11 +146,11 @@ class Server:
 
     def _answer(self, message: memoryview) -> Reply | None:
         try:
-            request = parse(message, self.agreement.flags if self.agreement else 0)
+            request = parse(message, self._agreed)
         except Malformed as wrong:
             return replies.error(wrong.unique, errno.EINVAL) if wrong.unique else None
         try:
-            answer = self._begin(request) if isinstance(request.body, Init) else self._handle(request)
+            answer = self._handle(request) if request.opcode != _INIT else self._begin(request)
         except OSError as wrong:
             answer = replies.error(request.unique, wrong.errno or errno.EIO)
         except Exception as wrong:  # noqa: BLE001 one request fails, the file system stays
@@ -169,5 +171,5 @@ class Server:
         if not body:
             self._failed(request, Unsupported("the kernel's FUSE is older than Linux 5.4"))
             raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
-        self.agreement = agreement
+        self.agreement, self._agreed = agreement, int(agreement.flags) if agreement else 0
         return replies.reply(request.unique, body)

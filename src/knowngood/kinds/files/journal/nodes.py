@@ -220,6 +220,9 @@ class Nodes:
         """A directory, open for reaching what is in it. Raises OSError."""
         if node.number == ROOT_NODE:
             return self._root
+        opened = self._open.get(node.number)
+        if opened is not None:
+            return opened
         with self.lock:
             return self._open_directory(node)
 
@@ -257,14 +260,13 @@ class Nodes:
 
     def stat(self, node: Node) -> os.stat_result:
         """What stat(2) says of it. Raises OSError."""
-        opened = node.open
-        if opened:
+        if node.kind == stat.S_IFDIR:
+            return os.fstat(self.directory(node).fd)
+        if node.open:
             with suppress(OSError, IndexError):
-                here = os.fstat(opened[0])
+                here = os.fstat(node.open[0])
                 if (here.st_dev, here.st_ino) == (node.device, node.inode):
                     return here
-        if node.is_directory:
-            return os.fstat(self.directory(node).fd)
         directory, name = self.place(node)
         here = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
         if (here.st_dev, here.st_ino) != (node.device, node.inode):

@@ -21,8 +21,9 @@ from contextlib import suppress
 from knowngood.core.errors import Busy, KnowngoodError
 from knowngood.core.sizes import GIB, MIB
 from knowngood.kinds.files.journal.acting import Acting
+from knowngood.kinds.files.journal.contents import LARGEST
 from knowngood.kinds.files.journal.control import Control, Site
-from knowngood.kinds.files.journal.filesystem import MAX_BYTES, WANTED, FileSystem
+from knowngood.kinds.files.journal.filesystem import WANTED, FileSystem
 from knowngood.kinds.files.journal.nodes import Nodes
 from knowngood.kinds.files.journal.reading import newest_entry
 from knowngood.kinds.files.journal.scope import Scope
@@ -130,8 +131,8 @@ class _Process:
             files.handle,
             wanted=WANTED,
             threads=_THREADS,
-            max_read=MAX_BYTES,
-            max_write=MAX_BYTES,
+            max_read=LARGEST,
+            max_write=LARGEST,
             quick=True,
             failed=self._failed,
             ended=self._ended.set,
@@ -173,7 +174,7 @@ class _Process:
 
     def _mount(self, root: int) -> Mounted:
         flags = os.fstatvfs(root).f_flag & _FLAGS
-        return mount(self._options.path, Options(read_only=False, allow_other=True, max_read=MAX_BYTES, flags=flags))
+        return mount(self._options.path, Options(read_only=False, allow_other=True, max_read=LARGEST, flags=flags))
 
     def _say_ready(self) -> None:
         nothing = os.open(os.devnull, os.O_RDWR)

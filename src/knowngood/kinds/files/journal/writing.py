@@ -147,10 +147,10 @@ class JournalWriter:
             os.close(fd)
 
     def _write(self, parts: list[Buffer]) -> None:
-        size = sum(map(len, parts))
-        done = 0
-        for at in range(0, len(parts), _PARTS):
-            done += os.writev(self._fd, parts[at : at + _PARTS])
+        size, done = sum(map(len, parts)), 0
+        while parts:
+            done += os.writev(self._fd, parts[:_PARTS])
+            parts = parts[_PARTS:]
         if done != size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += size
