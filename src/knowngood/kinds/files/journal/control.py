@@ -137,6 +137,7 @@ class Control:
         elif what == "stop":
             answer["stopped"] = self.unmount()
         journal = self._acting.journal
+        answer["holding"] = hold is not None and hold.held
         answer |= {"process": os.getpid(), "next": journal.next, "lost": journal.lost, "waiting": journal.waiting}
         line.send(json.dumps(answer).encode())
         return hold
