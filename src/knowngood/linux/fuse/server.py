@@ -48,6 +48,7 @@ class Server:
         max_read: int,
         max_write: int = 4 * KIB,
         quick: bool = False,
+        agreed: int = 0,
         failed: Callable[[Request, Exception], None],
         ended: Callable[[], None],
     ) -> None:
@@ -55,10 +56,11 @@ class Server:
 
         With `quick`, a thread that reads a request handles it before another one reads the next, which saves many
         changes between threads; handlers are to call `may_wait` before they wait for anything.
+        `agreed` are the flags of INIT, where another program had it before on the same line to the kernel.
         `failed` is told of what a handler should not have raised; `ended` is called when the last thread has ended.
         """
         self.agreement: Agreement | None = None
-        self._agreed = 0  # its flags
+        self.agreed = agreed  # its flags
         self._mounted = mounted
         self._handle = handle
         self._wanted = wanted
@@ -71,6 +73,9 @@ class Server:
         self._mine = threading.local()
         self._left = threads
         self._lock = threading.Lock()
+        self._paused = False
+        self._parked = 0
+        self._parking = threading.Condition()
         # Daemons: were one held up for ever, by a disk say, the process could still end, and the mount with it.
         self._threads = [threading.Thread(target=self._run, name=f"fuse-{n}", daemon=True) for n in range(threads)]
 
@@ -87,6 +92,32 @@ class Server:
             thread.join(max(0.0, deadline - monotonic()))
         if not any(thread.is_alive() for thread in self._threads):
             self._mounted.close()
+
+    def pause(self, seconds: float, ask: Callable[[], None]) -> bool:
+        """Take no more requests; whether all that were taken are answered by now. Call `resume` afterwards.
+
+        `ask` makes the kernel send a request, so that whoever waits for one comes back. It may wait for the answer as
+        long as it takes.
+        """
+        with self._parking:
+            self._paused = True
+        threading.Thread(target=ask, name="fuse-ask", daemon=True).start()
+        with self._parking:
+            return self._parking.wait_for(lambda: self._parked == self._left, seconds)
+
+    def resume(self) -> None:
+        """Take requests again."""
+        with self._parking:
+            self._paused = False
+            self._parking.notify_all()
+
+    def _park(self) -> None:
+        self.may_wait()
+        with self._parking:
+            self._parked += 1
+            self._parking.notify_all()
+            self._parking.wait_for(lambda: not self._paused)
+            self._parked -= 1
 
     def _run(self) -> None:
         try:
@@ -105,6 +136,9 @@ class Server:
         view = memoryview(buffer)
         while True:
             self._take_turn()
+            if self._paused:
+                self._park()
+                continue
             try:
                 length = os.readv(fd, [buffer])
                 if not self._quick:
@@ -146,7 +180,7 @@ class Server:
 
     def _answer(self, message: memoryview) -> Reply | None:
         try:
-            request = parse(message, self._agreed)
+            request = parse(message, self.agreed)
         except Malformed as wrong:
             return replies.error(wrong.unique, errno.EINVAL) if wrong.unique else None
         try:
@@ -171,5 +205,5 @@ class Server:
         if not body:
             self._failed(request, Unsupported("the kernel's FUSE is older than Linux 5.4"))
             raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
-        self.agreement, self._agreed = agreement, int(agreement.flags) if agreement else 0
+        self.agreement, self.agreed = agreement, int(agreement.flags) if agreement else 0
         return replies.reply(request.unique, body)

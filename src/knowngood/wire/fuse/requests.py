@@ -277,4 +277,4 @@ _SPECIAL = {
     Opcode.BATCH_FORGET: _batch_forget,
 }
 
-_TAKE = {opcode: _taker(layout) for opcode, layout in LAYOUTS.items()}
+_TAKE: dict[int, Callable[[memoryview], Body]] = {opcode: _taker(layout) for opcode, layout in LAYOUTS.items()}

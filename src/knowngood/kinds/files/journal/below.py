@@ -108,6 +108,16 @@ class Below:
             else:
                 hold.kept = self.release()
 
+    def end(self) -> None:
+        """Let it be unmounted, unless somebody uses it: then the server goes on."""
+        with suppress(ServerGone):
+            try:
+                self.ask("stop")
+            except ServerGone:  # this line has ended; the server may have gone on as another program
+                self._hang_up()
+                self._line = Line(os.path.join(self._state_dir, "journal"))
+                self.ask("stop")
+
     def close(self) -> None:
         """Let go of it; the server goes on."""
         self._hang_up()

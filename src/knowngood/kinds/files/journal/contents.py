@@ -11,6 +11,7 @@ import errno
 import os
 import stat
 import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ _CAPABILITY = "security.capability"
 _SETID = stat.S_ISUID | stat.S_ISGID
 _SYNCED = os.O_SYNC | os.O_DSYNC
 _KILL_SUIDGID = int(WriteFlag.KILL_SUIDGID)  # as numbers: each question to a flag of an enumeration takes a microsecond
-_KEEPS, _FORGETS = int(OpenFlag.KEEP_CACHE), int(OpenFlag.NONE)
+_KEEPS, _FORGETS = OpenFlag.KEEP_CACHE, OpenFlag.NONE
 
 
 @dataclass(slots=True)
@@ -56,6 +57,14 @@ class Contents:
         self._nodes = acting.nodes
         self._handles: dict[int, Handle] = {}
         self._mine = threading.local()
+
+    def saved(self) -> list[tuple[int, int, bool]]:
+        """What is open, for another program."""
+        return [(fd, each.node.number, each.appends) for fd, each in self._handles.items()]
+
+    def restore(self, handles: Iterable[tuple[int, int, bool]]) -> None:
+        """Know what another program had open."""
+        self._handles = {fd: Handle(self._nodes[node], appends) for fd, node, appends in handles}
 
     def open(self, request: Request, body: Open) -> list[bytes]:
         """OPEN."""
@@ -118,7 +127,7 @@ class Contents:
 
     # ------------------------------------------------------------------------------------------------------- content
 
-    def read(self, _: Request, body: Read) -> list[bytes]:
+    def read(self, _: Request, body: Read) -> list[memoryview]:
         """READ: at once what is at hand in memory. For the rest the disk is waited for."""
         fd, size, offset = body.handle, body.size, body.offset
         handle, count, room = self.handle(fd), 0, self._room()

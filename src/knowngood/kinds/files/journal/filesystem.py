@@ -41,7 +41,7 @@ class FileSystem:
         self._acting = acting
         self._root = root
         names, contents, carried, listings = Names(acting), Contents(acting), Carried(acting), Listings(acting)
-        self._contents, self._names, self._listings = contents, names, listings
+        self._names, self.contents, self.listings = names, contents, listings
         self._answers: dict[int, _Answer] = {
             Opcode.LOOKUP: names.lookup,
             Opcode.FORGET: names.forget,
@@ -92,10 +92,10 @@ class FileSystem:
 
     def _create(self, request: Request, body: Any) -> list[bytes]:
         node, file, fd, new = self._names.create(request, body)
-        return [self._acting.found(node, file), self._contents.opened(node, fd, file, asks=not new)]
+        return [self._acting.found(node, file), self.contents.opened(node, fd, file, asks=not new)]
 
     def _sync_directory(self, request: Request, body: Any) -> list[bytes]:
-        self._contents.make_durable(self._listings.sync(request, body))
+        self.contents.make_durable(self.listings.sync(request, body))
         return []
 
     def _statistics(self, *_: Any) -> list[bytes]:

@@ -281,8 +281,7 @@ class JournalFollower:
     def close(self) -> None:
         """Follow no longer: it is unmounted, unless somebody is using it. Then the server goes on by itself, and who
         follows next takes over from it."""
-        with suppress(ServerGone):
-            self._below.ask("stop")
+        self._below.end()
         self._inner.close()
         self._reader.close()
         self._kept.close()
