@@ -270,7 +270,7 @@ def _batch_forget(rest: memoryview, _: int) -> Body:
     return BatchForget(tuple(_FORGET_ONE.iter_unpack(nodes)))
 
 
-_SPECIAL = {
+_SPECIAL: dict[int, Callable[[memoryview, int], Body]] = {
     Opcode.SETXATTR: _setxattr,
     Opcode.RENAME: _rename,
     Opcode.INIT: _init,
