@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
@@ -222,8 +222,9 @@ class Standing:
     Without a base, only `checkpoint` comes next: nobody knows what changed since the last one. `file` is a descriptor
     that can be read when something may have changed, -1 for none; another one after each checkpoint; with `prompt` it
     is worth looking as soon as it can be. `due`: so much has gathered that a checkpoint ought to come soon. `holder` is
-    None where writes cannot be held. With `unheld`, it holds none, and tells whether any came: the checkpoint has to be
-    made between mark and release. `beside` makes the base that is wanted; None when none is, or where bases are only
+    None where writes cannot be held. With `unheld`, the checkpoint has to be made between mark and release: there is no
+    mark to go back to. It may hold no writes, and only tell whether any came. `ahead` reads beforehand what that
+    checkpoint would have to read. `beside` makes the base that is wanted; None when none is, or where bases are only
     made within a checkpoint. `unready` is why no checkpoint can be made now. `unsafe` is why writes are acknowledged
     before they are in the vault, though the component asks for it; empty while all wait; None for not asked.
     """
@@ -236,6 +237,7 @@ class Standing:
     due: bool = False
     holder: Holder | None = None
     unheld: bool = False
+    ahead: Callable[[ChunkSink], None] | None = None
     beside: Beside | None = None
     unready: KnowngoodError | None = None
     unsafe: str | None = None
