@@ -82,6 +82,10 @@ def find_deleted(service: str, since_ns: int, component: str | None, parts: Part
     return found
 
 
+class _Entangled(Exception):
+    """What concerns some paths cannot be replayed by itself: a file was written to under another name."""
+
+
 class _Search:
     """Goes through one timeline: its log where there is one, the difference between checkpoints elsewhere."""
 
@@ -125,14 +129,16 @@ class _Search:
 
     def _log(self, stand: Stand) -> int:
         """What the log from a checkpoint on tells of; returns how far it led."""
-        only = self._concerned(stand) if self._paths else None
-        found, earlier, unknown = dict(self._found), set(self._earlier), list(self.unknown)
-        reached = self._replayed(stand, only)
-        before = {id(each) for each in found.values()}
-        if only and not all(only.is_certain_of(each.entry) for each in self._found.values() if id(each) not in before):
+        if self._paths:
+            found, earlier, unknown = dict(self._found), set(self._earlier), list(self.unknown)
+            only = self._concerned(stand)
+            with suppress(_Entangled):
+                reached = self._replayed(stand, only)
+                mine = (each.entry for each in self._found.values() if each.only is only)
+                if all(map(only.is_certain_of, mine)):
+                    return reached
             self._found, self._earlier, self.unknown = found, earlier, unknown
-            reached = self._replayed(stand, None)
-        return reached
+        return self._replayed(stand, None)
 
     def _concerned(self, stand: Stand) -> Related:
         """Which records have to be replayed for what the paths mean."""
@@ -160,6 +166,8 @@ class _Search:
                 past.apply(record)
                 moved = self._touch(past, record, touched, moved)
         except (NotFound, Damaged, Unsupported) as wrong:
+            if only is not None and isinstance(wrong, Damaged):
+                raise _Entangled from wrong
             component = stand.checkpoint.component
             self.unknown.append(Unknown(component, past.clock.last_ns, wrong.message))
             return past.sequence - 1  # a checkpoint at the very place of a break may be where the next chain begins
