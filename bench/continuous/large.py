@@ -44,7 +44,7 @@ def _turns(place: Place, size: int, kind: str, figures: Figures) -> None:
             file.write(rng.randbytes(MIB))
         os.fsync(file.fileno())
         place.point()
-        taken: list[tuple[float, float]] = []
+        stored, taken = 0, list[tuple[float, float]]()
         for _ in range(_TURNS):
             for _ in range(_WRITES):
                 os.pwrite(file.fileno(), rng.randbytes(4 * KIB), 4 * KIB * rng.randrange(size // (4 * KIB)))
