@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-from knowngood.control.plugins import Kinds, Plugins
+from knowngood.control.plugins import Plugins
 from knowngood.core.ports import Kind, Store
 
 if TYPE_CHECKING:
@@ -19,39 +19,56 @@ def open_store(location: str) -> Store:
     return DiskStore(location)
 
 
-def _files() -> Kind:
+class Kinds(Mapping[str, Kind]):
+    """Every kind by its name. Each is made when it is first asked for, so that a command loads only what it needs."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Kind] = {}
+
+    def __getitem__(self, name: str) -> Kind:
+        if name not in self._made:
+            self._made[name] = _KINDS[name](self)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_KINDS)
+
+    def __len__(self) -> int:
+        return len(_KINDS)
+
+
+def _files(_: Kinds) -> Kind:
     from knowngood.kinds.files import FilesKind
 
     return FilesKind()
 
 
-def _mariadb() -> Kind:
+def _mariadb(kinds: Kinds) -> Kind:
     from knowngood.kinds.mariadb import mariadb_kind
 
-    return mariadb_kind(_files())
+    return mariadb_kind(kinds["files"])
 
 
-def _postgres() -> Kind:
+def _postgres(kinds: Kinds) -> Kind:
     from knowngood.kinds.postgres import postgres_kind
 
-    return postgres_kind(_files())
+    return postgres_kind(kinds["files"])
 
 
-def _redis() -> Kind:
+def _redis(kinds: Kinds) -> Kind:
     from knowngood.kinds.redis import redis_kind
 
-    return redis_kind(_files())
+    return redis_kind(kinds["files"])
 
 
-def _sqlite() -> Kind:
+def _sqlite(_: Kinds) -> Kind:
+    from knowngood.kinds.files import FilesKind
     from knowngood.kinds.sqlite.kind import sqlite_kind
 
-    return sqlite_kind(_files())
+    return sqlite_kind(FilesKind())
 
 
-def all_kinds() -> Mapping[str, Kind]:
-    """Every kind by its name, each loaded when it is first asked for: none waits for the clients of other databases."""
-    return Kinds({"files": _files, "mariadb": _mariadb, "postgres": _postgres, "redis": _redis, "sqlite": _sqlite})
+_KINDS = {"files": _files, "mariadb": _mariadb, "postgres": _postgres, "redis": _redis, "sqlite": _sqlite}
 
 
 def record(what: Followed) -> Follower:
@@ -61,4 +78,4 @@ def record(what: Followed) -> Follower:
     return Recorder(what, PLUGINS)
 
 
-PLUGINS = Plugins(store=open_store, kinds=all_kinds, followers={"watch": record, "clone": record, "journal": record})
+PLUGINS = Plugins(store=open_store, kinds=Kinds, followers={"watch": record, "clone": record, "journal": record})

@@ -1,4 +1,7 @@
-"""How following a folder begins: by a journal, or by what a watcher tells, with clones where there can be some."""
+"""How a folder is followed: by a journal mounted over it, or by what a watcher tells, with clones if there can be any.
+
+A module of its own, for only `knowngood up` follows: other commands do not load what it needs.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,11 @@ from knowngood.kinds.files.limits import Limits
 from knowngood.kinds.files.watch import SCAN, mapped_files, watch
 
 
-def begin_following(component: ComponentSpec, state_dir: str, limits: Limits, clock: Callable[[], int]) -> Follower:
-    """Follow a folder from now on, as `FilesKind.follow` says, which raises the same."""
+def follow_folder(component: ComponentSpec, state_dir: str, limits: Limits, clock: Callable[[], int]) -> Follower:
+    """Follow a folder from now on. `clock` gives the time of day in nanoseconds.
+
+    Raises Unsupported where this cannot be, Busy when it is followed or captured already.
+    """
     path = os.path.realpath(os.fsencode(component.path))
     if component.capture == "journal":
         return JournalFollower(component, path, state_dir, limits, clock)

@@ -100,9 +100,9 @@ class FilesKind:
         Where its `capture` says so, by a journal: a file system is mounted over it then. Raises Unsupported where this
         cannot be, Busy when it is followed or captured already.
         """
-        from knowngood.kinds.files.following import begin_following  # noqa: PLC0415 recovery need not load all of it
+        from knowngood.kinds.files.following import follow_folder  # only who follows loads what follows
 
-        return begin_following(component, state_dir, self._limits, self._clock)
+        return follow_folder(component, state_dir, self._limits, self._clock)
 
     def plan(self, request: RecoveryRequest, pages: PageSource, progress: Progress) -> RecoveryPlan:
         """Compare the checkpoint with what is there; change nothing."""
