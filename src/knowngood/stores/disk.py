@@ -18,7 +18,8 @@ from pathlib import Path
 
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Exists, KnowngoodError, NoSpace, NotFound, StoreFailed
-from knowngood.core.ports import ObjectStat, StoreTraits
+from knowngood.core.ports import ObjectStat
+from knowngood.core.traits import StoreTraits
 
 _PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
 _KEY = re.compile(f"{_PART}(?:/{_PART})*")

@@ -9,7 +9,8 @@ from mmap import mmap
 
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Exists, KnowngoodError, NoSpace, NotFound
-from knowngood.core.ports import ObjectStat, Store, StoreTraits
+from knowngood.core.ports import ObjectStat, Store
+from knowngood.core.traits import StoreTraits
 
 CHANGES = ("put", "delete")
 

@@ -19,7 +19,8 @@ from knowngood.control.up.protocol import FollowerState, Told, told
 from knowngood.core.captures import CAPTURES
 from knowngood.core.errors import KnowngoodError, NotYet
 from knowngood.core.model import ComponentSpec, ServiceSpec
-from knowngood.core.ports import Kind, KindTraits
+from knowngood.core.ports import Kind
+from knowngood.core.traits import KindTraits
 
 if TYPE_CHECKING:  # every command loads the plugins, and few of them need what follows
     from knowngood.flow.follow import Following

@@ -9,8 +9,9 @@ from contextlib import closing, suppress
 
 from knowngood.core.errors import Unsupported, UsageError
 from knowngood.core.model import ComponentSpec
-from knowngood.core.ports import Kind, KindTraits, Option
+from knowngood.core.ports import Kind
 from knowngood.core.sizes import parse_size
+from knowngood.core.traits import KindTraits, Option
 from knowngood.databases.feed import Feed, Spare
 from knowngood.databases.in_place import OPTION
 from knowngood.databases.kind import DatabaseKind, Ways

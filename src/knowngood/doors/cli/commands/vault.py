@@ -144,17 +144,8 @@ def check(
         note_harm(found, parts)
         hurt = hurt_files(found.findings, parts)
     findings = _findings(found, parts.catalog)
-    fields = {
-        "points": found.points,
-        "pages": found.pages,
-        "packs": found.packs,
-        "segments": found.segments,
-        "read_packs": found.read_packs,
-        "read_bytes": found.read_bytes,
+    fields = _checked_shape(found, hurt) | {
         "findings": findings,
-        "files": [_hurt_shape(each) for each in hurt[:_FILES]],
-        "file_count": len(hurt),
-        "spent_packs": found.spent_packs,
         "healing": healing_shape(healing) if healing else None,
     }
 
@@ -166,6 +157,20 @@ def check(
 
     session.out.result("vault check", fields, tell)
     return ExitStatus.DAMAGED if findings else ExitStatus.DONE
+
+
+def _checked_shape(found: Checked, hurt: list[HurtFile]) -> dict[str, Any]:
+    return {
+        "points": found.points,
+        "pages": found.pages,
+        "packs": found.packs,
+        "segments": found.segments,
+        "read_packs": found.read_packs,
+        "read_bytes": found.read_bytes,
+        "files": [_hurt_shape(each) for each in hurt[:_FILES]],
+        "file_count": len(hurt),
+        "spent_packs": found.spent_packs,
+    }
 
 
 def _findings(found: Checked, catalog: Catalog) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ class JournalHolder:
     def __init__(self, below: Below) -> None:
         self._below = below
 
-    def prepare(self, lease: float) -> None:  # noqa: ARG002 - the port's
+    def prepare(self, lease: float) -> None:
         """There is nothing to prepare: the server is there, and its way to us is open."""
 
     def hold(self, lease: float) -> None:
