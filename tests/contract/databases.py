@@ -269,7 +269,8 @@ def _mariadb(folder: Path) -> Iterator[Play]:
 
 
 class PostgresPlay:
-    """A PostgreSQL server with a table of numbers."""
+    """A PostgreSQL server with a table of numbers. At rest it writes into its log as well, so a record in ours need
+    not be what was written last."""
 
     question = "select number from numbers"
     writes_before_it_waits = True
@@ -289,6 +290,12 @@ class PostgresPlay:
     def write(self, number: int) -> None:
         """One more row."""
         self.server.sql(f"insert into numbers values ({number})")
+
+    def has_landed(self) -> bool:
+        """Whether the server was told that all it has written is durable."""
+        place = self.server.sql("select pg_current_wal_flush_lsn()")
+        told = f"select coalesce(bool_or(flush_lsn >= '{place}'), false) from pg_stat_replication"
+        return self.server.sql(f"{told} where application_name ~ '^knowngood_[0-9a-f]+$'") == "t"
 
     def numbers(self) -> set[int]:
         """All of it."""

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 
 from knowngood.core.instants import now_ns
 from knowngood.core.model import ComponentSpec
@@ -13,7 +14,6 @@ from knowngood.core.ports import (
     CaptureContext,
     Captured,
     Follower,
-    KindTraits,
     PageSource,
     Recovered,
     RecoveryPlan,
@@ -22,7 +22,8 @@ from knowngood.core.ports import (
 )
 from knowngood.core.progress import Progress
 from knowngood.core.rows import Rows, RowsRequest
-from knowngood.databases.feed import Feed
+from knowngood.core.traits import KindTraits
+from knowngood.databases.feed import Feed, Spare
 from knowngood.databases.follower import DatabaseFollower
 from knowngood.databases.image import Image
 from knowngood.databases.in_place import Folders, InPlace, Place
@@ -43,6 +44,8 @@ class Ways:
     rows: Callable[[ComponentSpec, Mapping[str, str], RowsRequest], Rows]
     follows: Callable[[ComponentSpec], None] = lambda _: None
     """Raises Unsupported when it has no log that could be followed."""
+    spare: Callable[[ComponentSpec, str], Spare] | None = None
+    """A second feed; None where there can be none, or where a new base leads nowhere from the one before it."""
     until: Callable[[str, str], Callable[[str], None]] | None = None
     place: Place | None = None
     """How it comes back to where it was; None where that is a path of its component."""
@@ -83,9 +86,10 @@ class DatabaseKind:
     def follow(self, component: ComponentSpec, state_dir: str) -> Follower:
         """Follow a database from now on. Raises Busy when that is done already, Unsupported."""
         self._ways.follows(component)
-        feed = self._ways.feed(component, state_dir)
+        feed, spare = self._ways.feed(component, state_dir), self._ways.spare
+        second = partial(spare, component, state_dir) if spare else None
         try:
-            return DatabaseFollower(feed, state_dir, self._ways.owner(component), now_ns)
+            return DatabaseFollower(feed, state_dir, self._ways.owner(component), now_ns, second)
         except BaseException:
             feed.close()
             raise

@@ -12,7 +12,6 @@ from knowngood.core.ports import (
     CaptureContext,
     Captured,
     Follower,
-    KindTraits,
     PageSource,
     Recovered,
     RecoveryPlan,
@@ -21,6 +20,7 @@ from knowngood.core.ports import (
 )
 from knowngood.core.progress import Progress
 from knowngood.core.rows import Rows, RowsRequest
+from knowngood.core.traits import KindTraits
 from knowngood.flow.parts import Parts
 from knowngood.testing.stores import MemoryStore
 from knowngood.testing.vaults import SmallVault, read_tree, write_tree

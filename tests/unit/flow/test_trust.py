@@ -11,7 +11,6 @@ from knowngood.core.ports import (
     CaptureContext,
     Captured,
     Follower,
-    KindTraits,
     PageSource,
     Recovered,
     RecoveryPlan,
@@ -20,6 +19,7 @@ from knowngood.core.ports import (
 )
 from knowngood.core.progress import Progress
 from knowngood.core.rows import Rows, RowsRequest
+from knowngood.core.traits import KindTraits
 from knowngood.flow.parts import Parts
 from knowngood.flow.protect import protect
 from knowngood.testing.stores import MemoryStore

@@ -14,7 +14,6 @@ from knowngood.core.ports import (
     CaptureContext,
     Captured,
     Follower,
-    KindTraits,
     PageSource,
     Recovered,
     RecoveryPlan,
@@ -23,6 +22,7 @@ from knowngood.core.ports import (
 )
 from knowngood.core.progress import Progress
 from knowngood.core.rows import Rows, RowsRequest
+from knowngood.core.traits import KindTraits
 from knowngood.kinds.files.capture.basis import Basis
 from knowngood.kinds.files.capture.remembered import BasisDamaged
 from knowngood.kinds.files.capture.scan import Scan

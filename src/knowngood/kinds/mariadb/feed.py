@@ -11,7 +11,7 @@ from knowngood.core.errors import KnowngoodError
 from knowngood.core.ports import ChunkSink, Holder
 from knowngood.core.progress import Progress
 from knowngood.databases.facts import FOLDER, add_facts
-from knowngood.databases.feed import Away, ChainBroken, Taken
+from knowngood.databases.feed import Away, Beyond, ChainBroken, Taken
 from knowngood.databases.image import Image
 from knowngood.databases.steps import Begin, Settle, Step, Write
 from knowngood.kinds.mariadb.access import Access
@@ -85,6 +85,15 @@ class MariaFeed:
         self._heard = time.monotonic()
 
     # ------------------------------------------------------------------------------------------------------- taking
+
+    def reach(self, position: bytes) -> Taken:
+        """The events up to a place."""
+        wanted = msgspec.msgpack.decode(position, type=Position)
+        mark, here = Place(wanted.file, wanted.offset), Place(self._at.file, self._at.offset)
+        if here != mark and _beyond(here, mark):
+            raise Beyond(f"the binary log was read beyond {mark.file} {mark.offset} already")
+        self._mark = mark
+        return self.take()
 
     def take(self) -> Taken:
         """The events that came."""

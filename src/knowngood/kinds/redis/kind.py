@@ -7,7 +7,8 @@ from contextlib import closing
 
 from knowngood.core.errors import Unsupported
 from knowngood.core.model import ComponentSpec
-from knowngood.core.ports import Kind, KindTraits, Option
+from knowngood.core.ports import Kind
+from knowngood.core.traits import KindTraits, Option
 from knowngood.databases.feed import Feed
 from knowngood.databases.in_place import OPTION
 from knowngood.databases.kind import DatabaseKind, Ways

@@ -8,7 +8,8 @@ import stat
 
 from knowngood.core.errors import NotFound, UsageError
 from knowngood.core.model import ComponentSpec
-from knowngood.core.ports import Kind, KindTraits
+from knowngood.core.ports import Kind
+from knowngood.core.traits import KindTraits
 from knowngood.databases.feed import Feed
 from knowngood.databases.kind import DatabaseKind, Folders, Ways
 from knowngood.kinds.sqlite.feed import SqliteFeed
