@@ -1,5 +1,6 @@
-"""The suite of database kinds on Debian 13, whose servers are newer: PostgreSQL 17, MariaDB 11.8, Redis 8. Long, and only
-when it is asked for: KNOWNGOOD_DEBIAN13 names the folder that tools/debian13 makes a Debian 13 of."""
+"""The suite of database kinds with PostgreSQL 17, on Debian 13. Long, and only when it is asked for: KNOWNGOOD_DEBIAN13
+names the folder that tools/debian13 makes a Debian 13 of.
+"""
 
 from __future__ import annotations
 

@@ -15,8 +15,8 @@ _BEFORE = 'connection to server on socket "/run/postgresql/.s.PGSQL.5432" failed
     "said",
     [
         "must be superuser or replication role to start walsender",  # 15
-        "permission denied to start WAL sender\n"  # from 16 on
-        "DETAIL:  Only roles with the REPLICATION attribute may start a WAL sender process.",
+        # from 16 on
+        "permission denied to start WAL sender\nDETAIL:  Only roles with the REPLICATION attribute may start one.",
     ],
 )
 def test_an_account_that_may_not_follow(said: str) -> None:
