@@ -17,7 +17,7 @@ from knowngood.control.proposal import options_of
 from knowngood.control.services import parse_service
 from knowngood.core.model import ServiceSpec
 from knowngood.linux.running import Process, processes, writes_to
-from knowngood.plugins import all_kinds
+from knowngood.plugins import PLUGINS
 from tests.servers.following import open_folder
 from tests.servers.mariadb import mariadb_server
 from tests.servers.postgres import POSTGRES, running_postgres
@@ -67,7 +67,7 @@ def test_postgres(user: User) -> None:
         assert f"its folder is {server.data}" in found["yaml"]
         dsn = f"{mine.options['dsn']} user=postgres"
         component = type(mine)(name="db", kind="postgres", options={"dsn": dsn})
-        all_kinds()["postgres"].probe(component)
+        PLUGINS.kinds()["postgres"].probe(component)
 
 
 @pytest.mark.needs("mariadbd")
