@@ -22,6 +22,7 @@ from knowngood.core.instants import SECOND, now_ns
 from knowngood.core.model import Point, ServiceSpec
 from knowngood.core.sizes import span_text
 from knowngood.vault.catalog import Catalog
+from knowngood.vault.forget import bad_packs
 
 NOT_RUNNING = "knowngood up is not running"
 _A_LITTLE = 5.0
@@ -58,6 +59,16 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What reading the vault back found, as this home knows: how many objects were read, when the one was that was read
+    longest ago (ns, 0: none was), and how many were damaged."""
+
+    objects: int = 0
+    oldest_ns: int = 0
+    damaged: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """How all stands. `trouble` keeps the vault from being looked at; `silent` is a keeper that gives no answer."""
 
@@ -65,6 +76,7 @@ class Report:
     keeper: Running | None
     trouble: KnowngoodError | None
     silent: Busy | None = None
+    read_back: ReadBack = field(default_factory=ReadBack)
 
     @property
     def kept(self) -> bool:
@@ -94,11 +106,17 @@ def assess(shop: Workshop, only: str | None = None) -> Report:
     catalog, trouble = _catalog(shop)
     try:
         judged = [_judged(each, shop.home, catalog, asked, trouble) for each in services]
+        read_back = _read_back(catalog)
     finally:
         catalog.close()
     judged += [_unreadable(each) for each in broken]
     judged.sort(key=lambda each: (list(State).index(each.state), -(each.at_risk or 0), each.name))
-    return Report(tuple(judged), asked.keeper, trouble, asked.silent)
+    return Report(tuple(judged), asked.keeper, trouble, asked.silent, read_back)
+
+
+def _read_back(catalog: Catalog) -> ReadBack:
+    rows = catalog.checked().values()
+    return ReadBack(len(rows), min((at for at, _ in rows), default=0), len(bad_packs(catalog)))
 
 
 @dataclass(frozen=True, slots=True)

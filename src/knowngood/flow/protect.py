@@ -144,7 +144,7 @@ def _begin(
     context = CaptureContext(
         sink=sink,
         state_dir=parts.state_dir(timeline),
-        trusted=parts.catalog.trusted_checkpoints(),
+        trusted=parts.catalog.trusted_checkpoints(session.epoch.purged),
         progress=parts.progress,
         checkpoint_id=new_id(),
     )

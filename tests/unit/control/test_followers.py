@@ -16,7 +16,7 @@ from knowngood.control.up.followers import PATIENCE, Followed, FollowerMaker, Fo
 from knowngood.control.up.protocol import BaseNow, FollowerState
 from knowngood.core.errors import KnowngoodError, NotYet
 from knowngood.core.model import ComponentSpec, ServiceSpec
-from knowngood.core.ports import KindTraits
+from knowngood.core.traits import KindTraits
 from knowngood.testing.clock import TwoClocks
 from tests.unit.flow.notes import NotesKind
 
@@ -42,6 +42,10 @@ class Watching:
         """Again in seven seconds."""
         self._note("tick")
         return now.steady + 7
+
+    def rest(self) -> None:
+        """Noted."""
+        self._note("rest")
 
     def stop(self) -> None:
         """Noted."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import select
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -18,7 +19,8 @@ from knowngood.control.up.protocol import FollowerState, Told, told
 from knowngood.core.captures import CAPTURES
 from knowngood.core.errors import KnowngoodError, NotYet
 from knowngood.core.model import ComponentSpec, ServiceSpec
-from knowngood.core.ports import Kind, KindTraits
+from knowngood.core.ports import Kind
+from knowngood.core.traits import KindTraits
 
 if TYPE_CHECKING:  # every command loads the plugins, and few of them need what follows
     from knowngood.flow.follow import Following
@@ -37,8 +39,12 @@ class Follower(Protocol):
         ...
 
     def tick(self, now: Now) -> float:
-        """Do what is due, and briefly; called whenever the loop wakes. Returns when that is to be at the latest, on the
-        steady clock."""
+        """Do what is due, and briefly; called when that is, when `fileno` can be read, and after verbs. Returns when it
+        is to be at the latest, on the steady clock."""
+        ...
+
+    def rest(self) -> None:
+        """Leave the vault to a verb; the next tick comes in again."""
         ...
 
     @property
@@ -61,12 +67,14 @@ class Follower(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What a follower is given. `wants_point` asks for a point of the service soon; any thread may call it."""
+    """What a follower is given. `wants_point` asks for a point of the service soon; any thread may call it. `alone` has
+    all followers of the home leave the vault, this one too."""
 
     home: Home
     service: ServiceSpec
     component: ComponentSpec
     wants_point: Callable[[], None]
+    alone: Callable[[], None] = lambda: None
 
 
 FollowerMaker = Callable[[Followed], Follower]
@@ -133,11 +141,14 @@ class Followers:
             if key not in self._rows and capture is not None:
                 self._rows[key] = _Row(spec, capture)
 
-    def tick(self, now: Now) -> float:
-        """Start what is to be started, call what is due. Returns when the next wants to be called."""
+    def tick(self, now: Now, *, only_woken: bool = False) -> float:
+        """Start what is to be started, call what is there; or only what is due or has woken us. Returns when the next
+        wants to be called."""
+        woken = self._woken() if only_woken else []
         for row in self._rows.values():
-            if row.follower is None and now.steady < row.due:
-                continue  # it could not be started, a short while ago
+            skipped = only_woken or row.follower is None  # it could not be started, a short while ago
+            if skipped and now.steady < row.due and row.follower not in woken:
+                continue
             try:
                 row.follower = row.follower or self._started(*row.spec, row.capture)
                 row.due = row.follower.tick(now)
@@ -148,8 +159,23 @@ class Followers:
                 row.due = now.steady + _AGAIN
         return min((row.due for row in self._rows.values()), default=math.inf)
 
+    def _woken(self) -> list[Follower]:
+        """Those whose files can be read: of many, one may have something a hundred times a second, the others not."""
+        files = {row.follower.fileno(): row.follower for row in self._rows.values() if row.follower}
+        looking = select.poll()
+        for each in files:
+            if each >= 0:
+                looking.register(each, select.POLLIN)
+        return [files[each] for each, _ in looking.poll(0)]
+
+    def rest(self) -> None:
+        """All of them leave the vault, until their next ticks."""
+        for row in self._rows.values():
+            if row.follower is not None:
+                row.follower.rest()
+
     def _started(self, service: ServiceSpec, component: ComponentSpec, capture: str) -> Follower:
-        what = Followed(self._home, service, component, lambda: self._wants_point(service.name))
+        what = Followed(self._home, service, component, lambda: self._wants_point(service.name), self.rest)
         follower = self._makers[capture](what)
         follower.start()
         return follower

@@ -27,6 +27,7 @@ from knowngood.control.up.followers import Followers
 from knowngood.control.up.listening import listening
 from knowngood.control.up.notify import Notifier
 from knowngood.control.up.protocol import Answer, Request, Told, told
+from knowngood.control.up.scrubbing import Scrubs
 from knowngood.control.up.standing import Standing
 from knowngood.control.up.waking import Waker, clock
 from knowngood.control.up.work import Elsewhere, Newest, Wish, last_drilled, last_tidied, look_up, make_point, tidy_home
@@ -72,6 +73,7 @@ class Keeper:
         self._followers = Followers(home, plugins.followers, plugins.kinds, self.ask)
         self._standing = Standing(now().wall_ns, started_by(), self._schedule, self._followers)
         self._drills = Drills(home)
+        self._scrubs = Scrubs(home, now().steady)
         self._asked: deque[str] = deque()
         self._wishes: dict[str, Wish] = {}  # service → what its next point is to be
         self._seen: object = None  # how the services' files looked when they were read
@@ -98,6 +100,7 @@ class Keeper:
                 self._tell(Event(what=What.STARTED, message=f"process {os.getpid()}, by {started_by()}"))
                 ending.callback(self._followers.stop)
                 ending.callback(self._drills.stop)
+                ending.callback(self._scrubs.stop)
                 with contextlib.suppress(KeyboardInterrupt):  # what was at work has ended itself
                     self._loop()
                 self._notifier.stopping()
@@ -142,6 +145,7 @@ class Keeper:
         self._schedule.heard_of_tidy(last_tidied(self._home), self._now())
         self._read_services()
         self._notifier.ready()
+        only_woken = False
         while not self._stopping:
             self._standing.beats += 1
             self._read_services()
@@ -151,14 +155,17 @@ class Keeper:
                 self._schedule.ask(self._asked.popleft(), now)
             for each in self._drills.ended():
                 self._drilled(each)
-            wanted = self._followers.tick(now)
+            if news := self._scrubs.tick(now.steady):
+                self._tell(Event(what=What.TROUBLE, code=news.code, message=news.message, hint=news.hint))
+            wanted = self._followers.tick(now, only_woken=only_woken)
             what = self._schedule.due(now)
             if what:
                 self._carry_out(what)
             self._notifier.status(self._standing.line())
-            pause = _BREATHER if what else min(self._schedule.next_due(), wanted) - now.steady
-            longest = _LONGEST_SLEEP if not self._drills.busy else _DRILL_LOOK
-            self._waker.sleep(min(pause, longest), self._followers.files())
+            pause = _BREATHER if what else min(self._schedule.next_due(), self._scrubs.due, wanted) - now.steady
+            longest = _DRILL_LOOK if self._drills.busy or self._scrubs.busy else _LONGEST_SLEEP
+            woken = self._waker.sleep(min(pause, longest), self._followers.files())
+            only_woken = not what and not woken
 
     def _measure(self, now: Now) -> None:
         """Note what would be lost now, and whose writes do not wait for the vault."""
@@ -210,6 +217,10 @@ class Keeper:
         if what.verb == Verb.DRILL:
             self._drill(what, began)
             return
+        if what.verb == Verb.TIDY and self._scrubs.busy:  # both keep the vault in order
+            self._schedule.postponed(what, began)
+            return
+        self._followers.rest()
         try:
             came = self._verb(what, began)
         except (Elsewhere, NotYet) as wrong:

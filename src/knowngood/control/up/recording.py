@@ -29,7 +29,7 @@ BUSY_TICK = 0.4
 _AGAIN = 5.0
 _SLOW = 2.0
 """A vault that takes longer for a tick gets at most a third of the loop's time: meanwhile, ticks are spooled."""
-_AWAY_AT_ONCE = 16  # commits that are taken away after folding: two deletions each, and a tick is waiting
+_AWAY_AT_ONCE = FOLD_FROM  # commits that are taken away after folding: two deletions each, and a tick is waiting
 _ROOM_FROM = 30.0  # seconds of changes that it takes to say how long the room will do
 _BASE_FIRST = 2.0  # a point may be due anyway
 _BASE_AGAIN = 30.0  # a point that gives a base was asked for, and has not come
@@ -102,6 +102,7 @@ class Recorder:
         self._commits += ticked.position is not None
         if self._commits >= FOLD_FROM:
             self._commits = 0
+            self._what.alone()
             with contextlib.suppress(KnowngoodError):  # it has time, and the next tick says what is wrong
                 folded = following.fold(_AWAY_AT_ONCE)
                 if folded.deleted and folded.waiting:
@@ -174,6 +175,11 @@ class Recorder:
         self._shop = fresh
         following.move_to(parts)
         return True
+
+    def rest(self) -> None:
+        """Leave the vault, until the next tick."""
+        if self._following is not None:
+            self._following.rest()
 
     def stop(self) -> None:
         """Watch no longer. What changes from now on is a gap."""

@@ -10,6 +10,7 @@ import msgspec
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.ports import ChunkSink, Holder
 from knowngood.core.progress import Progress
+from knowngood.databases.facts import FOLDER, add_facts
 from knowngood.databases.feed import Away, Beyond, ChainBroken, Taken
 from knowngood.databases.image import Image
 from knowngood.databases.steps import Begin, Settle, Step, Write
@@ -57,7 +58,9 @@ class MariaFeed:
         """A base, and its binary log from the file's beginning."""
         self._end()
         progress.enter(f"taking a base of MariaDB at {self._access.text}")
-        place = take_base(self._access, self._datadir(), image, sink, progress)
+        folder = self._datadir()
+        place = take_base(self._access, folder, image, sink, progress)
+        add_facts(image, sink, {FOLDER: folder})
         path = LOG + place.file.encode()
         image.apply([Begin(path), Write(path, 0, MAGIC)])
         self._at = Position(self._server(), place.file, len(MAGIC))

@@ -9,11 +9,15 @@ from contextlib import closing, suppress
 
 from knowngood.core.errors import Unsupported, UsageError
 from knowngood.core.model import ComponentSpec
-from knowngood.core.ports import Kind, KindTraits, Option
+from knowngood.core.ports import Kind
+from knowngood.core.traits import KindTraits, Option
+from knowngood.databases.in_place import OPTION
 from knowngood.databases.kind import DatabaseKind, Ways
 from knowngood.kinds.mariadb.access import Access, access_of, told, value
 from knowngood.kinds.mariadb.base import PROGRAM
 from knowngood.kinds.mariadb.feed import MariaFeed
+from knowngood.kinds.mariadb.production import PLACE
+from knowngood.kinds.mariadb.rows import open_rows
 from knowngood.kinds.mariadb.sandbox import start_sandbox
 
 _OLDEST = (10, 5)
@@ -30,13 +34,16 @@ TRAITS = KindTraits(
         Option("port", "3306"),
         Option("user", "backup"),
         Option("option-file", "/etc/knowngood/mariadb.cnf"),
+        Option(OPTION, "/var/lib/mysql"),
     ),
 )
 
 
 def mariadb_kind(folders: Kind) -> Kind:
     """The kind `mariadb`; `folders` brings files back into folders."""
-    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, spare=_feed), folders)
+    return DatabaseKind(
+        Ways(TRAITS, _probe, _feed, start_sandbox, _owner, open_rows, spare=_feed, place=PLACE), folders
+    )
 
 
 def _probe(component: ComponentSpec) -> None:

@@ -13,6 +13,7 @@ from knowngood.core.errors import KnowngoodError
 from knowngood.core.instants import now_ns
 from knowngood.core.ports import ChunkSink, Holder
 from knowngood.core.progress import Progress
+from knowngood.databases.facts import FOLDER, add_facts
 from knowngood.databases.feed import Away, Beyond, ChainBroken, Taken
 from knowngood.databases.image import Image
 from knowngood.databases.steps import Step
@@ -111,6 +112,8 @@ class PostgresFeed:
             told = [(name or "", value or "") for name, value in link.ask(layout.SETTINGS_QUERY)]
             settings = layout.settings_text(told, link.value("select rolname from pg_roles where oid = 10")).encode()
             written = parse_lsn(link.value("select pg_current_wal_flush_lsn()"))
+            # empty for those who may not see it
+            folder = link.value("select coalesce(max(setting), '') from pg_settings where name = 'data_directory'")
             readme = layout.README_TEXT.format(version=link.version).encode()
         ours = {
             layout.AUTO_CONF: base.auto_conf + layout.AUTO.encode(),
@@ -122,6 +125,7 @@ class PostgresFeed:
         ours.update({path: data for path, data in missing.items() if path not in base.paths})
         for path, data in ours.items():
             image.add(sink, path, BytesIO(data).read, now_ns())
+        add_facts(image, sink, {FOLDER: folder})
         return written
 
     def resume(self, position: bytes) -> bool:

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from knowngood.control.lapses import Breach
-from knowngood.control.status import Report, Verdict, assess, headline
+from knowngood.control.status import ReadBack, Report, Verdict, assess, headline
 from knowngood.control.up.protocol import BaseNow, Doing, Failure, FollowerState, Running, Waiting
 from knowngood.control.workshop import Workshop
 from knowngood.core.errors import ExitStatus
@@ -74,6 +74,11 @@ def status_shape(report: Report) -> dict[str, Any]:
         "keeper": _keeper_shape(keeper) if keeper else None,
         "doing": _doing_shape(keeper.doing) if keeper and keeper.doing else None,
         "services": [_verdict_shape(each) for each in report.verdicts],
+        "read_back": {
+            "objects": report.read_back.objects,
+            "oldest": iso_text(report.read_back.oldest_ns) if report.read_back.oldest_ns else None,
+            "damaged": report.read_back.damaged,
+        },
     }
 
 
@@ -230,10 +235,19 @@ def _tell(out: Output, report: Report) -> None:
             out.line()
             out.line(f"{each.name}: {text}")
     out.line()
+    out.line(_read_back_text(report.read_back))
     if report.keeper is None:
         out.line("running, without an answer" if report.silent else "not running: knowngood up")
     else:
         _tell_keeper(out, report.keeper)
+
+
+def _read_back_text(found: ReadBack) -> str:
+    if not found.objects:
+        return "vault: not read back yet"
+    age = span_text((now_ns() - found.oldest_ns) / SECOND)
+    bad = f"; {count_text(found.damaged, 'damaged object')}: knowngood vault check --heal" if found.damaged else ""
+    return f"vault: {count_text(found.objects, 'object')} read back, the one read longest ago {age} ago{bad}"
 
 
 def _row(verdict: Verdict) -> list[str]:
