@@ -51,7 +51,7 @@ class Pause:
 
     def mark(self) -> str:
         """For a while."""
-        time.sleep(_MOST_SECONDS / 2)
+        threading.Event().wait(_MOST_SECONDS / 2)
         return ""
 
     def release(self) -> bool:
@@ -144,7 +144,7 @@ def test_writes_go_on_whenever_the_holder_is_killed(four: Four) -> None:
         with holding(four) as (child, said):
             for _ in range(1 + number % 3):  # the first one, or a later one
                 assert os.read(said, 1), "it has ended"
-            time.sleep(dice.uniform(number / _ROUNDS, (number + 1) / _ROUNDS) * 1.5 * _MOST_SECONDS)
+            threading.Event().wait(dice.uniform(number / _ROUNDS, (number + 1) / _ROUNDS) * 1.5 * _MOST_SECONDS)
             os.kill(child, signal.SIGKILL)
             took = _seconds_of_writes(four)
         assert max(took.values()) <= _WITHIN, took
