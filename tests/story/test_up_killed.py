@@ -16,7 +16,7 @@ from knowngood.core.errors import KnowngoodError
 from knowngood.core.model import ComponentSpec
 from knowngood.kinds.postgres.address import address_of
 from knowngood.kinds.postgres.link import Link
-from knowngood.plugins import all_kinds
+from knowngood.plugins import PLUGINS
 from tests.servers.following import open_folder
 from tests.servers.postgres import Postgres, running_postgres
 from tests.servers.redis import RedisServer, redis_server
@@ -100,6 +100,7 @@ def test_what_was_told_to_be_durable_is_there(tmp_path: Path) -> None:
         acknowledged = Acknowledged(db, cache)
         for number in range(_ROUNDS):
             with up(user) as running:
+                running.until("point", service="shop")  # a base, or what stands for all that came meanwhile
                 until(partial(_followed, user))
                 with acknowledged.working():
                     until(partial(acknowledged.has_more_than, acknowledged.rows + 5, acknowledged.count + 5))
@@ -132,7 +133,7 @@ def _count(folder: Path, cache: RedisServer) -> int:
 
 
 def _asked(kind: str, folder: Path, options: dict[str, str], question: str) -> tuple[str, ...]:
-    sandbox = all_kinds()[kind].sandbox(ComponentSpec(name="it", kind=kind, options=options), str(folder))
+    sandbox = PLUGINS.kinds()[kind].sandbox(ComponentSpec(name="it", kind=kind, options=options), str(folder))
     try:
         return sandbox.ask(question, 60)[0]
     finally:
