@@ -18,7 +18,8 @@ from pathlib import Path
 
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Exists, KnowngoodError, NoSpace, NotFound, StoreFailed
-from knowngood.core.ports import ObjectStat, StoreTraits
+from knowngood.core.ports import ObjectStat
+from knowngood.core.traits import StoreTraits
 
 _PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
 _KEY = re.compile(f"{_PART}(?:/{_PART})*")
@@ -69,6 +70,15 @@ def _sync_folders(folders: Collection[Path]) -> None:
     with ThreadPoolExecutor(min(_SYNCERS, len(folders)), "sync") as threads:
         for done in [threads.submit(_sync_folder, each) for each in folders]:
             done.result()
+
+
+def _settle(folder: Path) -> None:
+    """Make durable what is seen in a folder. Where nothing can be written there is nothing to be made durable."""
+    try:
+        _sync_folder(folder)
+    except OSError as wrong:
+        if wrong.errno not in (errno.EROFS, errno.EINVAL):
+            raise
 
 
 def _write_all(handle: int, parts: Sequence[Buffer]) -> None:
@@ -187,23 +197,25 @@ class DiskStore:
         with _mapped("looking at", key):
             return ObjectStat(key, os.stat(self._path(key)).st_size)
 
-    def list(self, prefix: str) -> Iterator[ObjectStat]:
-        """Every whole object below a prefix that ends in `/`."""
+    def list(self, prefix: str, *, settled: bool = False) -> Iterator[ObjectStat]:
+        """Every whole object below a prefix that ends in `/`; when `settled`, its folders are synced."""
         if not _PREFIX.fullmatch(prefix) or prefix.startswith(_TEMPORARY + "/"):
             raise StoreFailed(f"'{prefix}' is not a prefix of objects: it has to end in '/'")
         start = self.root / prefix
         with _mapped("listing", prefix):
-            yield from self._below(start, prefix)
+            yield from self._below(start, prefix, settled)
 
-    def _below(self, folder: Path, prefix: str) -> Iterator[ObjectStat]:
+    def _below(self, folder: Path, prefix: str, settled: bool) -> Iterator[ObjectStat]:
         try:
             found = sorted(os.scandir(folder), key=lambda each: each.name)
+            if settled:
+                _settle(folder)
         except FileNotFoundError:
             return
         for each in found:
             if each.is_dir(follow_symlinks=False):
                 if prefix or each.name != _TEMPORARY:
-                    yield from self._below(folder / each.name, f"{prefix}{each.name}/")
+                    yield from self._below(folder / each.name, f"{prefix}{each.name}/", settled)
             elif _KEY.fullmatch(each.name):
                 with suppress(FileNotFoundError):  # deleted since the folder was read
                     yield ObjectStat(prefix + each.name, each.stat(follow_symlinks=False).st_size)

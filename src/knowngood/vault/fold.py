@@ -28,6 +28,7 @@ from knowngood.vault.catalog import Catalog
 from knowngood.vault.epoch import latest_epoch
 from knowngood.vault.layout import SEGMENTS, name_in, pack_key
 from knowngood.vault.pack import PackKind, SealedPack, build_pack, frame_parts, read_keys
+from knowngood.vault.parity.keep import release
 from knowngood.vault.record import FoldedSegment, PlainSegment, decode_commit
 from knowngood.vault.segment import holds_all, walk_segment
 from knowngood.vault.session import Session, list_sessions
@@ -108,7 +109,7 @@ class _Folding:
 
     def run(self, logs: list[bytes], most: int | None) -> Folded:
         self._progress.enter("folding logs")
-        self._catalog.follow(self._store, None, self._vault.id)
+        self._catalog.follow(self._store, None, self._vault.id, settled=True)
         if self._catalog.damaged():
             return self._done  # one of them may hide a part of a log
         epoch = latest_epoch(self._store)
@@ -215,6 +216,8 @@ class _Folding:
             (key, parts) for key, parts in held.items() if kept.isdisjoint(parts) and self._says_no_more(key, parts)
         )
         going = dict(islice(sure, most))
+        parted = [pack_key(PackKind.SEGMENT, part.pack) for parts in going.values() for part in parts]
+        release(self._session, [*going, *parted])
         for at in range(0, len(going), _AT_ONCE):
             keys = list(going)[at : at + _AT_ONCE]
             packs = [pack_key(PackKind.SEGMENT, part.pack) for key in keys for part in going[key]]

@@ -15,7 +15,7 @@ from knowngood.control.up.followers import Followed, FollowerMaker, Followers, s
 from knowngood.control.up.protocol import FollowerState
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.model import ComponentSpec, ServiceSpec
-from knowngood.core.ports import KindTraits
+from knowngood.core.traits import KindTraits
 from knowngood.testing.clock import TwoClocks
 from tests.unit.flow.notes import NotesKind
 

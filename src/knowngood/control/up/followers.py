@@ -17,14 +17,17 @@ from knowngood.control.home import Home
 from knowngood.control.schedule import Now
 from knowngood.control.up.protocol import FollowerState, Told, told
 from knowngood.core.captures import CAPTURES
-from knowngood.core.errors import KnowngoodError
+from knowngood.core.errors import KnowngoodError, NotYet
 from knowngood.core.model import ComponentSpec, ServiceSpec
-from knowngood.core.ports import Kind, KindTraits
+from knowngood.core.ports import Kind
+from knowngood.core.traits import KindTraits
 
 if TYPE_CHECKING:  # every command loads the plugins, and few of them need what follows
     from knowngood.flow.follow import Following
 
 _AGAIN = 30.0
+PATIENCE = 30.0
+"""Seconds that a point waits for a base that is being read; then it is made without that component."""
 
 
 class Follower(Protocol):
@@ -85,6 +88,12 @@ def strongest(captures: Iterable[str], makers: Mapping[str, FollowerMaker]) -> s
 def _levels(traits: KindTraits, asked: str) -> tuple[str, ...]:
     """The levels that come into question."""
     return (asked,) if asked != "auto" else tuple(each for each in traits.capture if each not in traits.unasked)
+
+
+def bases_text(states: Iterable[FollowerState]) -> str:
+    """Whose bases are being read, in words."""
+    names = [f"'{each.component}'" for each in states if each.base is not None]
+    return f"a base of {', '.join(names)}"
 
 
 @dataclass(slots=True)
@@ -185,6 +194,14 @@ class Followers:
         """Files that can be read when somebody wants to be called."""
         found = (row.follower.fileno() for row in self._rows.values() if row.follower)
         return [each for each in found if each >= 0]
+
+    def require_bases(self, service: str) -> None:
+        """Raise NotYet while a point of a service had better wait for the bases of its components: a little, or, where
+        there is nothing else, until they are there."""
+        states = self.states(service)
+        bases = [each.base for each in states if each.base is not None and each.base.first]
+        if bases and (len(bases) == len(states) or min(each.seconds for each in bases) < PATIENCE):
+            raise NotYet(f"{bases_text(states)} is being read")
 
     def states(self, service: str) -> tuple[FollowerState, ...]:
         """What they say of themselves."""
