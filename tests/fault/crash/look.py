@@ -7,11 +7,11 @@ from pathlib import Path
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.log import LogRecord
 from knowngood.core.model import Point, Position
-from knowngood.core.progress import Progress
 from knowngood.stores.disk import DiskStore
 from knowngood.testing.logs import TIMELINE, SmallLog
 from knowngood.testing.vaults import SmallVault
 from knowngood.vault.rebuild import rebuild_index
+from knowngood.core.progress import Progress
 from tests.fault.crash.contents import files_of, number_of
 from tests.fault.crash.ledger import Found, Place
 
@@ -28,10 +28,10 @@ class Noted(DiskStore):
         self.touched.add(key)
         super().put(key, parts)  # type: ignore[arg-type]
 
-    def delete(self, key: str) -> None:
-        """Remove one."""
-        self.touched.add(key)
-        super().delete(key)
+    def delete(self, *keys: str) -> None:
+        """Remove some."""
+        self.touched.update(keys)
+        super().delete(*keys)
 
 
 def look(small: SmallVault, found: Found, *, logs: bool) -> None:
