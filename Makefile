@@ -18,6 +18,7 @@ help:
 	@echo "make fix     format, and mend what lint can mend"
 	@echo "make demo    protect something, damage it, bring it back"
 	@echo "make bench   measure beside other tools (ARGS=--help)"
+	@echo "make proof   the long proofs, thousands of runs (ARGS=--help for each: make proof-moments)"
 	@echo "make lock    write requirements/*.txt anew (ARGS=--upgrade takes the newest versions)"
 	@echo "make lint | types | floors | clean"
 
@@ -49,6 +50,13 @@ demo: venv
 
 bench: venv
 	$(BIN)/python -m bench.run $(ARGS)
+
+.PHONY: proof proof-moments
+proof: proof-moments
+
+# Any moment of changing folders on ext4, XFS and btrfs comes back: tests/proof/moments.py
+proof-moments: packages venv
+	TMPDIR=$${TMPDIR:-/dev/shm} $(BIN)/python -m tests.proof.moments --runs 3000 $(ARGS)
 
 lock: venv
 	tools/lock $(ARGS)
