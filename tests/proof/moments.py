@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import math
 import multiprocessing
 import os
 import random
@@ -183,17 +184,24 @@ def cases(first: int, runs: int, kinds: list[str]) -> Iterator[Case]:
         yield Case(number, *every[number % len(every)])
 
 
-def _worker(share: list[Case], found: multiprocessing.SimpleQueue[tuple[Case, int, str]]) -> None:
+Found = tuple[Case, int, str] | None
+"""A run, how many instants it noted, and what was wrong; None when a worker has come to its end."""
+
+
+def _worker(share: list[Case], end: float, found: multiprocessing.SimpleQueue[Found]) -> None:
     own_mounts()
     unresting = patch.object(clones, "SHARE", 0.0)  # all that changed is in the log when a tick finds nothing more
     with tempfile.TemporaryDirectory() as base, closing(Mounts(Path(base))) as mounts, unresting:
         for case in share:
+            if time.monotonic() > end:
+                break
             try:
                 found.put((case, live(case, mounts), ""))
             except pytest.skip.Exception as wrong:
                 found.put((case, 0, f"skipped: {wrong}"))
             except Exception:  # noqa: BLE001 each failure is told, and the others go on
                 found.put((case, 0, traceback.format_exc()))
+    found.put(None)
 
 
 def main() -> int:
@@ -203,16 +211,22 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first run")
     parser.add_argument("--on", default="ext4,xfs,btrfs", help="file systems")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--seconds", type=float, default=math.inf, help="begin no run after so long")
     given = parser.parse_args()
     every, start = list(cases(given.first, given.runs, given.on.split(","))), time.monotonic()
-    found: multiprocessing.SimpleQueue[tuple[Case, int, str]] = multiprocessing.SimpleQueue()
+    found: multiprocessing.SimpleQueue[Found] = multiprocessing.SimpleQueue()
     shares = [every[at :: given.workers] for at in range(given.workers)]
-    workers = [multiprocessing.Process(target=_worker, args=(share, found)) for share in shares]
+    workers = [multiprocessing.Process(target=_worker, args=(share, start + given.seconds, found)) for share in shares]
     for each in workers:
         each.start()
     runs, instants, failed = Counter[str](), 0, 0
-    for _ in every:
-        case, noted, wrong = found.get()
+    ended = 0
+    while ended < given.workers:
+        one = found.get()
+        if one is None:
+            ended += 1
+            continue
+        case, noted, wrong = one
         runs["skipped" if wrong.startswith("skipped") else f"{case.kind}, {case.level}"] += 1
         instants += noted
         if wrong and not wrong.startswith("skipped"):
