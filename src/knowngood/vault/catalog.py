@@ -15,6 +15,7 @@ import msgspec
 
 from knowngood.core.errors import Damaged, KnowngoodError, NotFound, UsageError
 from knowngood.core.ids import ID_BYTES
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.model import Checkpoint, Judgement, Point, Status
 from knowngood.core.ports import Store
 from knowngood.seal.keys import PrivateKey
@@ -64,7 +65,7 @@ Body = TypeVar("Body")
 def _decoded(decoder: msgspec.msgpack.Decoder[Body], body: bytes) -> Body:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, TypeError, ValueError):
+    except (*MALFORMED, TypeError, ValueError):
         raise Damaged("the catalog is damaged: a row cannot be read", hint="run: knowngood vault rebuild") from None
 
 
