@@ -1,7 +1,7 @@
-"""Every parser of bytes from outside, fed with strange input: it raises what it says, or takes it; nothing else happens.
+"""Every parser of bytes from outside, fed with strange input: it raises what it says, or takes it, and that is all.
 
-FUZZ_SECONDS says how long each of them is fed (`make proof-fuzz`); otherwise it is a hundred and fifty inputs, the same every
-time. Inputs that once did harm lie under `found/` and are fed first.
+FUZZ_SECONDS says how long each of them is fed (`make proof-fuzz`); otherwise it is 150 inputs, the same every time.
+Inputs that once did harm lie under `found/` and are fed first.
 """
 
 from __future__ import annotations
