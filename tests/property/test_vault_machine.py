@@ -103,10 +103,12 @@ class VaultMachine(RuleBasedStateMachine):
         self.small.follow()
         before = {point.id for point in self.small.catalog.points()}
         self.faulty.fail(at, fault[0], after=after, lasting=fault[1])
+        told: set[bytes] = set()
         with contextlib.suppress(StoreFailed, NoSpace):
-            self.small.protect(files)
+            told.add(self.small.protect(files).id)
         self.faulty.mend()
         self.small.follow()
+        assert told <= {point.id for point in self.small.catalog.points()}
         for point in self.small.catalog.points():
             if point.id not in before:
                 self.truth[point.id] = files
@@ -196,10 +198,12 @@ class VaultMachine(RuleBasedStateMachine):
         """The store goes away in the middle. All of a commit counts, or nothing of it."""
         batch = self._batch(content)
         self.faulty.fail(at, fault[0], after=after, lasting=fault[1])
+        told = 0
         with contextlib.suppress(StoreFailed, NoSpace):
-            self.log.write(batch)
+            told = self.log.write(batch).sequence
         self.faulty.mend()
         with self.log.writer() as writer:
+            assert writer.next_sequence >= told
             assert writer.next_sequence in (len(self.records), len(self.records) + 3)
             self.records += batch if writer.next_sequence > len(self.records) else []
             self.positions[writer.next_sequence] = writer.position

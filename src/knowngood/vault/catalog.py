@@ -53,6 +53,10 @@ create table if not exists facts (name text primary key, value text not null);
 create index if not exists points_by_service on points (service, received);
 create index if not exists expiries_by_point on expiries (point);
 create index if not exists commits_by_time on commits (received);
+create index if not exists points_by_commit on points (commit_key);
+create index if not exists checkpoints_by_commit on checkpoints (commit_key);
+create index if not exists expiries_by_commit on expiries (commit_key);
+create index if not exists judgements_by_commit on judgements (commit_key);
 """
 _POINT = msgspec.msgpack.Decoder(Point)
 _CHECKPOINT = msgspec.msgpack.Decoder(Checkpoint)
