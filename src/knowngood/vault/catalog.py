@@ -286,8 +286,9 @@ class Catalog:
     def find_point(self, start: str) -> Point:
         """The point whose id begins with these hex digits, hidden ones included. Raises NotFound, UsageError."""
         is_start = 0 < len(start) <= 2 * ID_BYTES and set(start.lower()) <= set("0123456789abcdef")
-        query = "select body from points where hex(id) like ? and body is not null limit 2"
-        rows = self._db.execute(query, (start.upper() + "%",)).fetchall() if is_start else []
+        query = "select body from points where id between ? and ? and body is not null limit 2"
+        ends = [bytes.fromhex(start.ljust(2 * ID_BYTES, digit)) for digit in "0f"] if is_start else []
+        rows = self._db.execute(query, ends).fetchall() if is_start else []
         if not rows:
             raise NotFound(f"there is no point '{start}'", hint="see: knowngood points NAME")
         if len(rows) > 1:
