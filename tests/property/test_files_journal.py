@@ -158,6 +158,8 @@ def _run(seed: int) -> None:
                 elif some.random() < 0.3:
                     site.dies()
                     site.follower = site.follow()
+                elif some.random() < 0.3:
+                    assert site.renew()
             site.tick()
             assert site.follower.standing.level == "journal", site.follower.standing
             for at, time_ns, truth in noted:

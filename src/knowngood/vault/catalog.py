@@ -142,10 +142,13 @@ class Catalog:
 
     # ------------------------------------------------------------------------------------------------ following
 
-    def follow(self, store: Store, private: PrivateKey | None, vault_id: bytes) -> None:
-        """Bring it up to the vault's commits. Without a private key, names of other writers' points stay unknown."""
+    def follow(self, store: Store, private: PrivateKey | None, vault_id: bytes, *, settled: bool = False) -> None:
+        """Bring it up to the vault's commits. Without a private key, names of other writers' points stay unknown.
+
+        Who deletes because of what they say takes them `settled` (Store.list): a power cut must undo none of them then.
+        """
         for _ in range(_ROUNDS):
-            there = {each.key for each in store.list(COMMITS)}
+            there = {each.key for each in store.list(COMMITS, settled=settled)}
             known = dict(self._db.execute("select key, hidden from commits"))
             self._db.execute("delete from damaged")
             wanted = sorted(key for key in there if not (known.get(key) == 1 or (key in known and private is None)))
@@ -367,3 +370,8 @@ class Catalog:
         """Remember that packs were read."""
         with self._change():
             self._db.executemany("insert or replace into checked values (?, ?, ?)", rows)
+
+    def forget_checked(self, packs: Iterable[bytes]) -> None:
+        """These are gone: when they were read matters no more."""
+        with self._change():
+            self._db.executemany("delete from checked where pack = ?", [(pack,) for pack in packs])

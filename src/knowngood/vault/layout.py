@@ -15,6 +15,9 @@ COMMITS = "commits/"
 SESSIONS = "sessions/"
 EPOCHS = "epochs/"
 RESERVE = "reserve/"
+PARITY_PACKS = "parity/packs/"
+PARITY_LOGS = "parity/logs/"
+HEALED = "healed/"
 
 PACK_FOLDERS = {1: PACKS, 2: PAGES, 3: SEGMENTS}
 INDEXED = (1, 2)  # the kinds of packs whose names are in the index
@@ -32,6 +35,17 @@ def name_in(key: str) -> bytes:
         return bytes.fromhex(key.rpartition("/")[2])
     except ValueError:
         raise Damaged(f"'{key}' is no object of a vault", hint="move the strange file out of the vault") from None
+
+
+def parity_key(folder: str, name: bytes) -> str:
+    """The key of a parity object in one of the two folders."""
+    text = name.hex()
+    return f"{folder}{text[:2]}/{text}"
+
+
+def healed_key(name: bytes) -> str:
+    """Where a healed object waits until it has taken its place; its name is the BLAKE3 of its bytes."""
+    return f"{HEALED}{name.hex()}"
 
 
 def run_key(name: bytes) -> str:

@@ -186,10 +186,13 @@ def _says_more(other: Thinned | Unthinned, record: Thinned | Unthinned) -> bool:
     return isinstance(other, Thinned) and other.first <= record.first and record.end <= other.end
 
 
-def read_standing(store: Store) -> Standing:
-    """Read every commit. Unreadable ones are listed, not raised: a collector must refuse, a check must report."""
+def read_standing(store: Store, *, settled: bool = False) -> Standing:
+    """Read every commit. Unreadable ones are listed, not raised: a collector must refuse, a check must report.
+
+    Who deletes because of what they say takes them `settled` (Store.list): a power cut must undo none of them then.
+    """
     reading = _Reading()
-    for each in list(store.list(COMMITS)):
+    for each in list(store.list(COMMITS, settled=settled)):
         try:
             commit = decode_commit(store.get(each.key), *commit_place(each.key)).commit
         except NotFound:

@@ -195,6 +195,7 @@ def test_of_two_at_one_moment_all_see_the_same_one_last(
     with small.vault.session("one") as one, small.vault.session("two") as two:
         for session, record in zip((one, two), records if hidden_first else records[::-1], strict=True):
             session.commit((record,), None, point.received_ns + 5)
+    assert isinstance(small.store, MemoryStore)
     seen: set[bool] = set()
     for turned in (False, True):
         keys = sorted(small.store.objects, reverse=turned)
