@@ -9,7 +9,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from knowngood.core.errors import Busy, Locked, NotFound
+from knowngood.core.errors import Busy, KnowngoodError, Locked, NotFound
 from knowngood.core.model import Position
 from knowngood.core.progress import Progress
 from knowngood.flow.spooling import Spooler, SpoolSink
@@ -26,7 +26,7 @@ from knowngood.vault.reserve import set_reserve
 from knowngood.vault.spool import Spool
 from knowngood.vault.spool_landing import land_spool
 from knowngood.vault.unlock import change_passphrase, rotate, unlock_with_passphrase, writer_key
-from knowngood.vault.vault import create_vault, open_vault
+from knowngood.vault.vault import Vault, create_vault, open_vault
 from tests.fault.crash.contents import files_of, number_of
 from tests.fault.crash.ledger import Found, Ledger
 from tests.fault.crash.look import Noted, look, read_log
@@ -144,14 +144,7 @@ class Points(Play):
         self.act(
             small,
             tell,
-            [
-                (8, self.protect),
-                (5, self.expire),
-                (2, self.undo),
-                (6, self.collect),
-                (1, self.rebuild),
-                (1, self.reserve),
-            ],
+            [(8, self.protect), (5, self.expire), (2, self.undo), (6, self.collect), (1, self.rebuild), (1, self.reserve)],
         )
 
 
@@ -318,14 +311,7 @@ class Relay(Logs):
         """Points and parts of a log of all sorts, and a collection that may be half done."""
         super().begin(root)
         tell: Tell = lambda *words: self.ledger.hear(words)
-        some = [
-            (6, self.protect),
-            (4, self.expire),
-            (6, self.append),
-            (2, self.thin),
-            (1, self.collect),
-            (1, self.fold),
-        ]
+        some = [(6, self.protect), (4, self.expire), (6, self.append), (2, self.thin), (1, self.collect), (1, self.fold)]
         self.steps = 10
         self.act(self.small, tell, some)
         if self.chance.random() < 0.5:  # condemned, and not deleted yet
@@ -338,14 +324,7 @@ class Relay(Logs):
         small = self.opened(DiskStore(root / VAULT))
         if self.chance.random() < 0.2:
             self.protect(small, tell)
-        some = [
-            (4, self.collect),
-            (3, self.fold),
-            (2, self.rebuild),
-            (1, self.append),
-            (1, self.expire),
-            (1, self.thin),
-        ]
+        some = [(4, self.collect), (3, self.fold), (2, self.rebuild), (1, self.append), (1, self.expire), (1, self.thin)]
         self.act(small, tell, some)
 
 
@@ -449,9 +428,8 @@ class Created(Keys):
 
 def _quick_lock(secret: bytes, passphrase: bytes) -> PassphraseLock:
     """A lock that takes no time."""
-    import os
-
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    import os
 
     lock = PassphraseLock(os.urandom(16), b"", iterations=1, lanes=1, memory_kib=64)
     sealed = AESGCM(lock._stretch(passphrase)).encrypt(bytes(12), secret, b"knowngood")
