@@ -12,7 +12,7 @@ from blake3 import blake3
 from knowngood.control.documents import parse_document
 from knowngood.control.forms import read_config, read_policy, read_service
 from knowngood.core.errors import KnowngoodError
-from knowngood.core.instants import parse_instant
+from knowngood.core.instants import parse_when
 from knowngood.core.log import Operation
 from knowngood.kinds.files.journal import entries
 from knowngood.seal.frame import read_frame
@@ -125,5 +125,5 @@ def host_targets() -> list[Target]:
         _document("toml"),
         Target("journal", [_journal_sample()], _journal, (entries.Torn,), mend=_mend_journal),
         _spool(),
-        Target("instant", instants, lambda data: parse_instant(data.decode("latin1"), now)),
+        Target("moment", instants, lambda data: parse_when(data.decode("latin1"), now=now)),
     ]

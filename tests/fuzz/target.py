@@ -21,8 +21,8 @@ _SECONDS = 10.0
 
 @dataclass(frozen=True)
 class Target:
-    """`parse` takes bytes and does all that is done with them. `mend` makes checksums right again, as somebody would who
-    wants to be believed. Memory: what may be allocated for one input, in bytes."""
+    """`parse` takes bytes and does all that is done with them. `mend` makes checksums right again, as somebody would
+    who wants to be believed. Memory: what may be allocated for one input, in bytes."""
 
     name: str
     samples: Sequence[bytes]

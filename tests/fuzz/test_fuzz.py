@@ -1,7 +1,7 @@
-"""Every parser of bytes from outside, fed with strange input: it raises what it says, or takes it; nothing else happens.
+"""Every parser of bytes from outside, fed with strange input: it raises what it says, or takes it, and that is all.
 
-FUZZ_SECONDS says how long each of them is fed (`make proof-fuzz`); otherwise it is a few hundred inputs, the same every
-time. Inputs that once did harm lie under `found/` and are fed first.
+FUZZ_SECONDS says how long each of them is fed (`make proof-fuzz`); otherwise it is 150 inputs, the same every time.
+Inputs that once did harm lie under `found/` and are fed first.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from tests.fuzz.vault_targets import vault_targets
 from tests.fuzz.wire_targets import WIRE
 
 SECONDS = float(os.environ.get("FUZZ_SECONDS", "0"))
-FEWEST = 300
+FEWEST = 150
 TARGETS = [*WIRE, *vault_targets(), *host_targets()]
 
 

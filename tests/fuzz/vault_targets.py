@@ -6,11 +6,11 @@ import functools
 import json
 import random
 
-import msgspec
 from blake3 import blake3
 
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.log import NO_FRAME
+from knowngood.core.malformed import MALFORMED
 from knowngood.seal import codec
 from knowngood.seal.frame import read_frame, read_header
 from knowngood.seal.keys import parse_recovery_text, recovery_text
@@ -37,8 +37,9 @@ def _small() -> SmallVault:
     small.protect({b"d/%d" % each: some.randbytes(300) for each in range(40)})
     small.expire(small.protect({b"a": b"x" * 5000, b"long": some.randbytes(90_000)}, piece=500))
     SmallLog(small).write(records(some, 0, 9, []))
+    small.follow()
     small.collect()
-    small.protect({b"more": some.randbytes(500)})
+    small.protect({b"more": some.randbytes(500), b"long": some.randbytes(90_000)}, piece=500)
     return small
 
 
@@ -150,7 +151,7 @@ def _pages() -> list[bytes]:
     found: list[bytes] = []
     with small.vault.session("look") as session:
         reader = small.vault.reader(session, small.private)
-        for point in [*small.catalog.points(), *small.catalog.points(expired=True)]:
+        for point in small.catalog.points():
             ahead = [small.catalog.checkpoint(point.marks[0].checkpoint).root]
             while ahead:
                 refs, body = map(bytes, reader.page(ahead.pop()))
@@ -201,7 +202,7 @@ def vault_targets() -> list[Target]:
         Target("commit", _objects(COMMITS), _commit, mend=_mend_record),
         Target("epoch", _objects(EPOCHS), _epoch, mend=_mend_record),
         Target("card", [_card()], lambda data: read_card(_placed("sessions/00", data), "sessions/00"),
-               (KnowngoodError, msgspec.DecodeError), mend=_mend_record),
+               (KnowngoodError, *MALFORMED), mend=_mend_record),
         Target("descriptor", _objects("vault."), _descriptor, mend=_mend_document),
         Target("keys", _objects(KEYS), _keys, mend=_mend_document),
         Target("page", _pages(), _page, memory=64 << 20),

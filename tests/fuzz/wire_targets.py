@@ -31,7 +31,7 @@ def _binlog_event(kind: int, body: bytes, after: int) -> bytes:
 
 
 def _binlog(data: bytes) -> None:
-    chain = binlog.Chain(binlog.Place("binlog.000001", 4))
+    chain = binlog.Chain(binlog.Place("binlog.000001", 4), checksums=True)
     at = 0
     while at < len(data):
         length = struct.unpack_from("<I", data.ljust(at + 13, b"\0"), at + 9)[0] if data[at + 9 :] else 0
@@ -86,7 +86,8 @@ def _wal(data: bytes) -> None:
 def _btrfs(data: bytes) -> None:
     extents.search_count(data[: extents.SEARCH_KEY.size].ljust(extents.SEARCH_KEY.size, b"\0"))
     found = [each for _, each in extents.searched_extents(memoryview(data), 3) if each]
-    extents.differing(sorted(found), sorted(found, key=lambda each: each[1]), 1 << 40)
+    found.sort(key=lambda each: each[:2])
+    extents.differing(found, found[::2], 1 << 40)
 
 
 _ITEM = struct.pack("=QQQII", 1, 257, 0, 108, 53) + struct.pack(
@@ -95,6 +96,8 @@ _ITEM = struct.pack("=QQQII", 1, 257, 0, 108, 53) + struct.pack(
 _WAL = struct.pack(">8I", 0x377F0682, 3007000, 4096, 0, 1, 2, 3, 4) + struct.pack(">6I", 1, 1, 1, 2, 3, 4) + bytes(200)
 _RESP = b"*3\r\n$3\r\nabc\r\n:5\r\n*1\r\n+OK\r\n-ERR no\r\n$-1\r\n"
 _STREAM = [struct.pack(">cQQq", b"w", 8192, 8192, 1) + b"data", struct.pack(">cQqB", b"k", 8192, 1, 1)]
+
+_FIEMAP = b"".join(struct.pack("=QQQ16xI12x", at << 12, 1 << 20, 4096, at) for at in range(2))
 
 WIRE = [
     Target("fanotify", [_fanotify_event() * 3], fanotify.parse),
@@ -108,9 +111,7 @@ WIRE = [
     Target("archive", [b"nbase.tar\0/space\0"], walsender.parse_archive),
     Target("resp", [_RESP, b"*2\r\n*2\r\n*0\r\n:1\r\n$0\r\n\r\n"], _replies),
     Target("wal", [_WAL], _wal),
-    Target(
-        "fiemap", [struct.pack("=QQQ16xI12x", 0, 1 << 20, 4096, 1) * 2], lambda data: extents.fiemap_extents(data, 2)
-    ),
+    Target("fiemap", [_FIEMAP], lambda data: extents.fiemap_extents(data, 2)),
     Target("btrfs", [_ITEM * 3], _btrfs, (KnowngoodError,)),
     Target("lsn", [b"16/B374D848"], lambda data: pglog.parse_lsn(data.decode("latin1"))),
 ]

@@ -15,6 +15,7 @@ import msgspec
 
 from knowngood.core.errors import Damaged, KnowngoodError, NotFound, UsageError
 from knowngood.core.ids import ID_BYTES
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.model import Checkpoint, Judgement, Point, Status
 from knowngood.core.ports import Store
 from knowngood.seal.keys import PrivateKey
@@ -52,6 +53,10 @@ create table if not exists facts (name text primary key, value text not null);
 create index if not exists points_by_service on points (service, received);
 create index if not exists expiries_by_point on expiries (point);
 create index if not exists commits_by_time on commits (received);
+create index if not exists points_by_commit on points (commit_key);
+create index if not exists checkpoints_by_commit on checkpoints (commit_key);
+create index if not exists expiries_by_commit on expiries (commit_key);
+create index if not exists judgements_by_commit on judgements (commit_key);
 """
 _POINT = msgspec.msgpack.Decoder(Point)
 _CHECKPOINT = msgspec.msgpack.Decoder(Checkpoint)
@@ -64,7 +69,7 @@ Body = TypeVar("Body")
 def _decoded(decoder: msgspec.msgpack.Decoder[Body], body: bytes) -> Body:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, TypeError, ValueError):
+    except (*MALFORMED, TypeError, ValueError):
         raise Damaged("the catalog is damaged: a row cannot be read", hint="run: knowngood vault rebuild") from None
 
 
@@ -284,8 +289,9 @@ class Catalog:
     def find_point(self, start: str) -> Point:
         """The point whose id begins with these hex digits, hidden ones included. Raises NotFound, UsageError."""
         is_start = 0 < len(start) <= 2 * ID_BYTES and set(start.lower()) <= set("0123456789abcdef")
-        query = "select body from points where hex(id) like ? and body is not null limit 2"
-        rows = self._db.execute(query, (start.upper() + "%",)).fetchall() if is_start else []
+        query = "select body from points where id between ? and ? and body is not null limit 2"
+        ends = [bytes.fromhex(start.ljust(2 * ID_BYTES, digit)) for digit in "0f"] if is_start else []
+        rows = self._db.execute(query, ends).fetchall() if is_start else []
         if not rows:
             raise NotFound(f"there is no point '{start}'", hint="see: knowngood points NAME")
         if len(rows) > 1:

@@ -21,6 +21,9 @@ create index if not exists folds_by_place on folds (timeline, first);
 create table if not exists replaced (pack blob primary key, whole blob not null);
 create index if not exists segments_by_place on segments (timeline, first, received);
 create index if not exists segments_by_commit on segments (commit_key);
+create index if not exists folds_by_commit on folds (commit_key);
+create index if not exists thinnings_by_commit on thinnings (commit_key);
+create index if not exists replaced_by_whole on replaced (whole);
 """
 _FIELDS = "timeline, pack, first, count, previous, last, refs"
 _SEEN = "pack not in (select pack from replaced)"

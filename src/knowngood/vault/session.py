@@ -27,6 +27,7 @@ from knowngood.core.errors import (
 )
 from knowngood.core.ids import new_id
 from knowngood.core.instants import now_ns
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.ports import Store
 from knowngood.seal.keys import PublicKey
 from knowngood.vault.epoch import Epoch, latest_epoch, latest_epoch_or_blank
@@ -95,7 +96,7 @@ def list_sessions(store: Store) -> list[SessionCard]:
                 cards.append(read_card(store, each.key))
             except Damaged:
                 cards.append(_unreadable(session, host=""))
-            except msgspec.DecodeError:
+            except MALFORMED:
                 cards.append(_unreadable(session, host=_NEWER))
     return cards
 
@@ -111,7 +112,7 @@ def find_session(store: Store, start: str) -> SessionCard:
 
 
 def read_card(store: Store, key: str) -> SessionCard:
-    """One announcement. Raises NotFound, Damaged; msgspec.DecodeError for one of a newer format."""
+    """One announcement. Raises NotFound, Damaged; MALFORMED for one of a newer format."""
     return _card_decoder.decode(unwrap_plain(store.get(key)))
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from knowngood.core.errors import KnowngoodError, UsageError
+from knowngood.core.malformed import MALFORMED
 
 MAX_REQUEST = 4096
 MAX_ANSWER = 1 << 20
@@ -161,7 +162,7 @@ def read_request(line: bytes) -> Request:
     """A line as a request. Raises UsageError."""
     try:
         return _request.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except (msgspec.MsgspecError, *MALFORMED) as wrong:
         raise UsageError(f"this is no request: {str(wrong)[:200]}", hint='ask as {"ask": "status"}') from None
 
 

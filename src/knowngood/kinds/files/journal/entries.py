@@ -15,6 +15,7 @@ import msgspec
 
 from knowngood.core.buffers import Buffer
 from knowngood.core.log import Form, LogRecord, Operation
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.sizes import MIB
 from knowngood.tree.block import ROW
 
@@ -110,7 +111,7 @@ def unpack(buffer: Buffer, at: int, number: int) -> tuple[Entry, int]:
         raise Torn
     try:
         told = _decoder.decode(view[begins : begins + text_size])
-    except msgspec.DecodeError:
+    except MALFORMED:
         raise Torn from None
     if len(told[7]) not in (0, ROW.size):
         raise Torn
