@@ -21,6 +21,9 @@ from knowngood.linux.calls import checked, libc
 from knowngood.linux.mounts import Mount, MountTable
 
 SOCKET = "control"
+READY = "ready"
+"""What a server says when it can be reached."""
+
 MESSAGE = 64 * 1024
 LONGEST_HOLD = 30.0
 """Seconds after which a hold ends by itself."""

@@ -14,8 +14,7 @@ import knowngood
 from knowngood.core.errors import Busy, KnowngoodError, Unsupported
 from knowngood.core.model import ComponentSpec
 from knowngood.core.sizes import GIB
-from knowngood.kinds.files.journal.control import LONGEST_HOLD, MESSAGE, address
-from knowngood.kinds.files.journal.serve import READY
+from knowngood.kinds.files.journal.control import LONGEST_HOLD, MESSAGE, READY, address
 from knowngood.linux.fuse.mount import DEVICE
 
 TOTAL = GIB

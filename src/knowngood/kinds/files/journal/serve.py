@@ -23,7 +23,7 @@ from knowngood.core.sizes import GIB, MIB
 from knowngood.kinds.files.journal import renewal
 from knowngood.kinds.files.journal.acting import Acting
 from knowngood.kinds.files.journal.contents import LARGEST
-from knowngood.kinds.files.journal.control import Control, Site
+from knowngood.kinds.files.journal.control import READY, Control, Site
 from knowngood.kinds.files.journal.filesystem import WANTED, FileSystem
 from knowngood.kinds.files.journal.nodes import Nodes
 from knowngood.kinds.files.journal.reading import newest_entry
@@ -34,7 +34,6 @@ from knowngood.linux.fuse.mount import Mounted, Options, detach, mount
 from knowngood.linux.fuse.server import Server
 from knowngood.wire.fuse.requests import Request
 
-READY = "ready"
 LOCK = "lock"
 _LOG = "server.log"
 _LOG_BYTES = MIB
