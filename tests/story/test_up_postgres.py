@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from knowngood.core.model import ComponentSpec
-from knowngood.plugins import all_kinds
+from knowngood.plugins import PLUGINS
 from tests.servers.following import open_folder
 from tests.servers.postgres import Postgres, running_postgres
 from tests.story.test_up import up
@@ -73,7 +73,7 @@ def _landed(server: Postgres, place: str) -> None:
 
 def _numbers(server: Postgres, out: Path) -> str:
     component = ComponentSpec(name="db", kind="postgres", options={"dsn": server.dsn})
-    sandbox = all_kinds()["postgres"].sandbox(component, str(out))
+    sandbox = PLUGINS.kinds()["postgres"].sandbox(component, str(out))
     try:
         return sandbox.ask("select string_agg(number::text, ',' order by number) from numbers", 30)[0][0]
     finally:

@@ -10,13 +10,16 @@ from pathlib import Path
 
 import pytest
 
+from knowngood.core.instants import now_ns
 from knowngood.core.log import Form, LogRecord, Operation
 from knowngood.core.model import ComponentSpec
 from knowngood.kinds.files import FilesKind
 from knowngood.kinds.files.follow.clone import why_no_clones
 from knowngood.kinds.files.limits import Limits
+from knowngood.kinds.files.settled import settled
 from knowngood.testing.memory import MemorySink
 from tests.loops import Mounts
+from tests.servers.waiting import until
 from tests.unit.kinds_files.blocks import BLOCK, fallocate
 from tests.unit.kinds_files.capturing import noise
 from tests.unit.kinds_files.cloning import LEAST, SIZES, Cloned, write
@@ -65,6 +68,7 @@ def test_the_first_change_is_told_by_what_differs(site: Cloned) -> None:
 
 def test_also_when_nothing_had_to_be_read(site: Cloned) -> None:
     """Who follows anew clones what is as the last checkpoint says."""
+    until(lambda: all(settled((site.tree / name).stat().st_ctime_ns, now_ns()) for name in ("a", "b")))
     for _ in range(2):  # what changed just before it was read for the first time is read once more
         site.follower.close()
         site.follower = site.follow()
