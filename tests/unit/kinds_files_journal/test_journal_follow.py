@@ -48,6 +48,7 @@ def test_every_write_is_a_record(site: Journalled) -> None:
     assert list(dict.fromkeys(contents)) == [b"", b"one", b"two", b"three"]
     site.verify()
     assert os.path.ismount(site.tree)
+    assert os.getpriority(os.PRIO_PROCESS, site.server()) == -20  # whoever writes waits for it
 
 
 def test_a_server_that_died(site: Journalled) -> None:

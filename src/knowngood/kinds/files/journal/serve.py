@@ -41,6 +41,7 @@ _SMALLEST = 16 * MIB  # of a journal, however full its disk is: then the disk is
 _THREADS = 8
 _LOCK_SECONDS = 5.0
 _READAHEAD = MIB
+_NICE = -20
 _PAUSE_SECONDS = 5.0  # so long is waited for requests that are under way
 _DEAD = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 _FLAGS = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME
@@ -243,9 +244,11 @@ class _Process:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         serve_writeback()
-        # The keeper steps back for what it protects; what it protects works through this process.
+        # The keeper steps back for what it protects; what it protects waits for this process, and for nothing else then.
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, 0)
+            os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+        with suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:  # sched(7)
+            file.write(str(_NICE))
         with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("-500")
 
