@@ -244,7 +244,7 @@ class _Process:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         serve_writeback()
-        # The keeper steps back for what it protects; what it protects waits for this process, and for nothing else then.
+        # The keeper steps back for what it protects; what it protects waits for this process alone.
         with suppress(OSError):
             os.setpriority(os.PRIO_PROCESS, 0, _NICE)
         with suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:  # sched(7)
