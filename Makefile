@@ -10,6 +10,7 @@ PYTEST ?=
 RUN_TESTS := $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 .PHONY: help test quick checks lint types floors fix demo bench lock venv clean
+.PHONY: proof proof-crash proof-damage proof-fuzz proof-model
 .DEFAULT_GOAL := help
 
 help:
@@ -17,6 +18,7 @@ help:
 	@echo "make quick   lint, types, floors, and the fast tests"
 	@echo "make fix     format, and mend what lint can mend"
 	@echo "make demo    protect something, damage it, bring it back"
+	@echo "make proof   what takes longer: power cuts, damage, strange input, every state of the models (docs/proof.md)"
 	@echo "make bench   measure beside other tools (ARGS=--help)"
 	@echo "make lock    write requirements/*.txt anew (ARGS=--upgrade takes the newest versions)"
 	@echo "make lint | types | floors | clean"
@@ -49,6 +51,30 @@ demo: venv
 
 bench: venv
 	$(BIN)/python -m bench.run $(ARGS)
+
+# What `make test` only samples, in full (docs/proof.md).
+proof: proof-model proof-crash proof-damage proof-fuzz
+
+proof-model: venv packages
+	$(BIN)/python -m tests.model.machine
+
+# More states: make proof-crash STATES=1000000
+STATES ?= 100000
+proof-crash: venv
+	$(BIN)/python -m tests.fault.crash.run --states $(STATES) $(ARGS)
+
+# PROOF_DAMAGES=… tries more or fewer; SEED=… other ones.
+PROOF_DAMAGES ?= 5000
+SEED ?= 0
+
+proof-damage: venv
+	KNOWNGOOD_DAMAGES=$(PROOF_DAMAGES) KNOWNGOOD_DAMAGE_SEED=$(SEED) \
+	    $(RUN_TESTS) -p no:cacheprovider --timeout 3600 tests/fault/test_damage.py
+
+# SECONDS_EACH=3600 takes an hour for each parser
+SECONDS_EACH ?= 20
+proof-fuzz: venv
+	FUZZ_SECONDS=$(SECONDS_EACH) $(RUN_TESTS) tests/fuzz $(PYTEST)
 
 lock: venv
 	tools/lock $(ARGS)

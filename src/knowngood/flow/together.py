@@ -93,6 +93,8 @@ class Together:
                 self._lowered = "the service has no hook before-point that would quiesce it"
         if self._wanted in (Level.HELD, Level.QUIESCED):
             self._catch_up()
+        for each in self._followed.values():
+            each.rest()  # the point's own session writes their logs
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None

@@ -21,7 +21,7 @@ from knowngood.seal.keys import PrivateKey
 from knowngood.vault.database import Database, mapped
 from knowngood.vault.epoch import latest_epoch_or_blank
 from knowngood.vault.harm import Harmed
-from knowngood.vault.layout import COMMITS
+from knowngood.vault.layout import COMMITS, commit_place
 from knowngood.vault.log_catalog import LogCatalog
 from knowngood.vault.record import (
     Commit,
@@ -137,10 +137,13 @@ class Catalog:
 
     # ------------------------------------------------------------------------------------------------ following
 
-    def follow(self, store: Store, private: PrivateKey | None, vault_id: bytes) -> None:
-        """Bring it up to the vault's commits. Without a private key, names of other writers' points stay unknown."""
+    def follow(self, store: Store, private: PrivateKey | None, vault_id: bytes, *, settled: bool = False) -> None:
+        """Bring it up to the vault's commits. Without a private key, names of other writers' points stay unknown.
+
+        Who deletes because of what they say takes them `settled` (Store.list): a power cut must undo none of them then.
+        """
         for _ in range(_ROUNDS):
-            there = {each.key for each in store.list(COMMITS)}
+            there = {each.key for each in store.list(COMMITS, settled=settled)}
             known = dict(self._db.execute("select key, hidden from commits"))
             self._db.execute("delete from damaged")
             wanted = sorted(key for key in there if not (known.get(key) == 1 or (key in known and private is None)))
@@ -173,12 +176,8 @@ class Catalog:
         self.log.note_vanished(keys, excused)
 
     def _take(self, store: Store, key: str, private: PrivateKey | None, vault_id: bytes) -> None:
-        session, _, number = key.rpartition("/")[2].partition(".")
-        try:
-            owner, place = bytes.fromhex(session), int(number)
-        except ValueError:
-            raise Damaged("a commit lies under an impossible key") from None
-        sealed = decode_commit(store.get(key), owner, place)
+        owner, number = commit_place(key)
+        sealed = decode_commit(store.get(key), owner, number)
         hidden = None
         if not sealed.has_hidden:
             hidden = Hidden()
@@ -244,7 +243,7 @@ class Catalog:
         """The points that are hidden now."""
         state: dict[bytes, ExpiredPoint] = {}
         for point, received, undo, undone in self._db.execute(
-            "select point, received, undo, undone from expiries order by received"
+            "select point, received, undo, undone from expiries order by received, commit_key"
         ):
             if undone:
                 state.pop(point, None)
@@ -271,7 +270,7 @@ class Catalog:
 
     def judgements(self) -> dict[bytes, Judgement]:
         """What was last found out about each point of which anything was, in the order of arrival."""
-        rows = self._db.execute("select point, body from judgements order by received")
+        rows = self._db.execute("select point, body from judgements order by received, commit_key")
         found: dict[bytes, Judgement] = {}
         for point, body in rows:
             found.pop(point, None)
@@ -310,10 +309,14 @@ class Catalog:
             raise NotFound(f"there is no point {point.hex()[:8]}")
         return row[0]
 
-    def trusted_checkpoints(self) -> frozenset[bytes]:
-        """Checkpoints of points that are kept, not hidden, and not from before damage was found."""
+    def trusted_checkpoints(self, purged: Collection[bytes] = ()) -> frozenset[bytes]:
+        """Checkpoints of points that are kept, not hidden, and not from before damage was found.
+
+        Nor are those of points that the epoch of the session has among its `purged`: such a one shows itself when it
+        was brought back in time, but when it is hidden once more, it may go at once (INV-6).
+        """
         until = int(self._fact("doubted-until", "0"))
-        kept = [point for point in self.points() if point.received_ns > until]
+        kept = [point for point in self.points() if point.received_ns > until and point.id not in purged]
         return frozenset(mark.checkpoint for point in kept for mark in point.marks)
 
     def distrust(self) -> None:
@@ -361,3 +364,8 @@ class Catalog:
         """Remember that packs were read."""
         with self._change():
             self._db.executemany("insert or replace into checked values (?, ?, ?)", rows)
+
+    def forget_checked(self, packs: Iterable[bytes]) -> None:
+        """These are gone: when they were read matters no more."""
+        with self._change():
+            self._db.executemany("delete from checked where pack = ?", [(pack,) for pack in packs])

@@ -19,8 +19,12 @@ from knowngood.vault.layout import DESCRIPTOR, DESCRIPTOR_COPY, KEYS, key_file
 FORMAT = 1
 LOG = "log"
 FOLD = "fold"
-KNOWN_FEATURES: frozenset[str] = frozenset({LOG, FOLD})
+PARITY = "parity"
+KNOWN_FEATURES: frozenset[str] = frozenset({LOG, FOLD, PARITY})
 OPERATIONS = ("read", "write", "delete", "check")
+FEATURES = {each: (LOG, FOLD, PARITY) if each == "delete" else (LOG, FOLD) for each in OPERATIONS}
+"""What a new vault asks of programs. Parity concerns only who deletes: nothing may go that a parity set still has."""
+
 _MAGIC = "knowngood vault"
 _KDF = "argon2id"
 

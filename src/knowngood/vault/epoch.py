@@ -31,30 +31,33 @@ class Epoch(msgspec.Struct, frozen=True, kw_only=True):
 _decoder = msgspec.msgpack.Decoder(Epoch)
 
 
-def latest_epoch(store: Store) -> Epoch:
-    """The epoch in force. Raises Damaged when it cannot be read."""
-    numbers = epoch_numbers(store)
+def latest_epoch(store: Store, *, settled: bool = False) -> Epoch:
+    """The epoch in force. Raises Damaged when it cannot be read.
+
+    Who is to carry out what it says takes it `settled`: with the power, it must not go back to the one before.
+    """
+    numbers = epoch_numbers(store, settled=settled)
     if not numbers:
         return Epoch()
     for _ in range(8):
         try:
             return read_epoch(store, numbers[-1])
         except NotFound:  # an older one, cleaned away by a newer one since the listing
-            numbers = epoch_numbers(store) or [0]
+            numbers = epoch_numbers(store, settled=settled) or [0]
     raise Damaged("the vault's epochs keep changing", hint="run the command again")
 
 
-def latest_epoch_or_blank(store: Store) -> Epoch:
+def latest_epoch_or_blank(store: Store, *, settled: bool = False) -> Epoch:
     """The epoch in force; when it cannot be read, one of its number that condemns and deletes nothing."""
     try:
-        return latest_epoch(store)
+        return latest_epoch(store, settled=settled)
     except Damaged:
         return Epoch(number=max(epoch_numbers(store)))
 
 
-def epoch_numbers(store: Store) -> list[int]:
+def epoch_numbers(store: Store, *, settled: bool = False) -> list[int]:
     """The numbers of the epochs that are there, in order. A strange file is no epoch."""
-    texts = (each.key.rpartition("/")[2] for each in store.list(EPOCHS))
+    texts = (each.key.rpartition("/")[2] for each in store.list(EPOCHS, settled=settled))
     return sorted(int(text) for text in texts if text.isdecimal())
 
 

@@ -28,11 +28,14 @@ class Index:
             self.add(run)
 
     @classmethod
-    def open(cls, store: Store, epoch: Epoch) -> Index:
-        """Map the runs in force. Raises Damaged, and says how to rebuild."""
+    def open(cls, store: Store, epoch: Epoch, *, settled: bool = False) -> Index:
+        """Map the runs in force. Raises Damaged, and says how to rebuild.
+
+        Who commits because of what they tell takes them `settled` (Store.list), or a power cut may undo them.
+        """
         for _ in range(_ATTEMPTS):
             try:
-                runs = cls._runs(store, set(epoch.superseded))
+                runs = cls._runs(store, set(epoch.superseded), settled)
             except NotFound:
                 epoch = latest_epoch(store)  # merged away since the listing
                 continue
@@ -42,9 +45,9 @@ class Index:
         raise Damaged("the index tells of runs that are not there", hint="run: knowngood vault rebuild")
 
     @staticmethod
-    def _runs(store: Store, gone: set[bytes]) -> list[Run]:
+    def _runs(store: Store, gone: set[bytes], settled: bool) -> list[Run]:
         runs: list[Run] = []
-        for each in store.list(INDEX):
+        for each in store.list(INDEX, settled=settled):
             name = name_in(each.key)
             if name not in gone:
                 try:

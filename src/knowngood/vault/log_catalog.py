@@ -146,7 +146,8 @@ class LogCatalog:
         """The parts of a timeline's log that are hidden now."""
         parts: list[HiddenPart] = []
         for first, end, received, undo in self._db.execute(
-            "select first, ends, received, undo from thinnings where timeline = ? order by received", (timeline,)
+            "select first, ends, received, undo from thinnings where timeline = ? order by received, commit_key",
+            (timeline,),
         ).fetchall():
             record = Unthinned(timeline, first, end) if undo is None else Thinned(timeline, first, end, undo)
             parts = hide(parts, received, record)

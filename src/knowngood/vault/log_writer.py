@@ -54,7 +54,7 @@ class LogWriter:
         if timeline not in session.timelines:
             raise Unsupported("a log is continued in a session that was opened for its timeline only")
         self._vault, self._session, self._catalog, self._timeline = vault, session, catalog, timeline
-        catalog.follow(vault.store, None, vault.id)
+        catalog.follow(vault.store, None, vault.id, settled=True)
         if catalog.damaged() and not anew:
             raise Damaged(
                 "a commit is damaged, so nobody knows where this log ends",

@@ -17,6 +17,7 @@ from knowngood.vault.index import Index
 from knowngood.vault.layout import INDEX, INDEXED, PACK_FOLDERS, epoch_key, name_in, pack_key, run_key
 from knowngood.vault.merge import merge_runs, put_run
 from knowngood.vault.pack import Walked, salvage_pack, walk_pack
+from knowngood.vault.parity.keep import release
 from knowngood.vault.run import Run, make_row
 from knowngood.vault.vault import Vault
 
@@ -42,9 +43,11 @@ def rebuild_index(vault: Vault, progress: Progress, doubted: Collection[bytes] =
     """
     store = vault.store
     with vault.session("rebuild the index", without_index=True, exclusive=True) as session:
-        epoch = latest_epoch_or_blank(store)
-        for pack, kind in epoch.deleted:  # a collector's last step, or the walk would find what is already gone
-            session.delete(pack_key(kind, pack))
+        epoch = latest_epoch_or_blank(store, settled=True)
+        going = [pack_key(kind, pack) for pack, kind in epoch.deleted]
+        release(session, going)
+        for key in going:  # a collector's last step, or the walk would find what is already gone
+            session.delete(key)
         done = Rebuilt(mended=mend_copies(store))
         old = _names_in(store, INDEX, done)
         for name in old:  # a damaged run would keep the place of a good one with the same rows
@@ -98,7 +101,7 @@ def _walk_all(store: Store, progress: Progress, done: Rebuilt, doubted: Collecti
 
 def _names_in(store: Store, folder: str, done: Rebuilt) -> list[bytes]:
     names: list[bytes] = []
-    for each in store.list(folder):
+    for each in store.list(folder, settled=True):
         try:
             names.append(name_in(each.key))
         except Damaged as strange:

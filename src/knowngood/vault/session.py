@@ -56,6 +56,9 @@ class SessionCard(msgspec.Struct, frozen=True, kw_only=True):
     timelines: tuple[bytes, ...] | msgspec.UnsetType = msgspec.UNSET  # whose logs it may continue
 
 
+FOLLOWING = "follow"
+"""The purpose of those who record what changes: they leave again within a second or so, and need not be ended."""
+
 _card_decoder = msgspec.msgpack.Decoder(SessionCard)
 _FAN = 16
 _NEWER = "?"  # the host of a card that a newer program wrote
@@ -155,7 +158,7 @@ class Session:
                 self._be_alone()
             if timelines:
                 self._be_the_only_writer()
-            self.index = Index([], frozenset()) if without_index else Index.open(store, self.epoch)
+            self.index = Index([], frozenset()) if without_index else Index.open(store, self.epoch, settled=not reading)
         except BaseException:
             self.close()
             raise
@@ -235,11 +238,11 @@ class Session:
         except NotFound:
             raise _fenced() from None
 
-    def delete(self, key: str) -> None:
-        """Delete an object of the vault, for those who keep it in order. Raises Fenced before it when somebody has
-        ended this session: another one may be at work by now, and may have put the very same pack once more."""
+    def delete(self, *keys: str) -> None:
+        """Delete objects of the vault, for those who keep it in order. Raises Fenced before it when somebody has ended
+        this session: another one may be at work by now, and may have put the very same pack once more."""
         self.require_announced()
-        self.store.delete(key)
+        self.store.delete(*keys)
 
     def _put_run(self, packs: dict[bytes, int], ordered: list[bytes]) -> Run:
         name = put_run(self.store, packs, ordered)

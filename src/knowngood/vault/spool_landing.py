@@ -46,7 +46,7 @@ def land_spool(spool: Spool, vault: Vault, session: Session, catalog: Catalog) -
     shorter, and this can be called again, also when nobody knows whether the last commit came about.
     """
     (timeline,) = session.timelines
-    catalog.follow(vault.store, None, vault.id)
+    catalog.follow(vault.store, None, vault.id, settled=True)  # what is in the log already need not wait any more
     newest = catalog.log.newest(timeline)
     end = Position(newest.end, newest.last) if newest else Position(0, NO_FRAME)
     ticks = _following(spool.ticks, end)

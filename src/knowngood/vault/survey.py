@@ -66,7 +66,7 @@ class Surveyor:
         self._progress.enter("marking")
         standing = self._standing()
         purged = self._purged(epoch, standing)
-        index = Index.open(self._store, epoch)
+        index = Index.open(self._store, epoch, settled=True)
         if not all(run.intact() for run in index.runs):  # merged, a damaged row could not be told from a good one
             raise Damaged("the index is damaged; nothing was deleted", hint="run: knowngood vault rebuild")
         packs: dict[bytes, tuple[int, int]] = {}
@@ -90,7 +90,7 @@ class Surveyor:
         return Survey(standing, purged, index, marker, losses.chunks, live, packs)
 
     def _standing(self) -> Standing:
-        standing = read_standing(self._store)
+        standing = read_standing(self._store, settled=True)
         if standing.damaged or standing.rootless():
             unknown = len(standing.damaged) + len(standing.rootless())
             raise Damaged(

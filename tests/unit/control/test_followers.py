@@ -15,7 +15,7 @@ from knowngood.control.up.followers import Followed, FollowerMaker, Followers, s
 from knowngood.control.up.protocol import FollowerState
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.model import ComponentSpec, ServiceSpec
-from knowngood.core.ports import KindTraits
+from knowngood.core.traits import KindTraits
 from knowngood.testing.clock import TwoClocks
 from tests.unit.flow.notes import NotesKind
 
@@ -41,6 +41,10 @@ class Watching:
         """Again in seven seconds."""
         self._note("tick")
         return now.steady + 7
+
+    def rest(self) -> None:
+        """Noted."""
+        self._note("rest")
 
     def stop(self) -> None:
         """Noted."""

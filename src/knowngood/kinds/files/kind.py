@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 
 from knowngood.core.errors import Unsupported, UsageError
@@ -14,7 +14,6 @@ from knowngood.core.ports import (
     CaptureContext,
     Captured,
     Follower,
-    KindTraits,
     PageSource,
     Recovered,
     RecoveryPlan,
@@ -22,6 +21,8 @@ from knowngood.core.ports import (
     Sandbox,
 )
 from knowngood.core.progress import Progress
+from knowngood.core.rows import Rows, RowsRequest
+from knowngood.core.traits import KindTraits
 from knowngood.kinds.files.capture.basis import Basis
 from knowngood.kinds.files.capture.remembered import BasisDamaged
 from knowngood.kinds.files.capture.scan import Scan
@@ -115,3 +116,8 @@ class FilesKind:
     def sandbox(self, component: ComponentSpec, folder: str) -> Sandbox:
         """Files need no server."""
         raise Unsupported(f"component '{component.name}' is files: there is no server to start on {folder}")
+
+    def rows(self, component: ComponentSpec, found: Mapping[str, str], request: RowsRequest) -> Rows:  # noqa: ARG002 - the port's
+        """Files have no rows."""
+        hint = "single files come back with --path"
+        raise Unsupported(f"component '{component.name}' is files, and has no tables", hint=hint)

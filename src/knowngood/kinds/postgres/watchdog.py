@@ -41,9 +41,10 @@ class Watchdog:
         self._address = address
         self._process: subprocess.Popen[bytes] | None = None
 
-    def arm(self, seconds: float, undo: list[str]) -> None:
-        """Return when it will undo. Raises Busy when it does not answer."""
-        self._tell(Order(undo, seconds))
+    def arm(self, seconds: float, undo: list[str]) -> bool:
+        """Return when it will undo; whether it has not undone what it was armed for before. Raises Busy when it does
+        not answer."""
+        return self._tell(Order(undo, seconds)) == b"ok"
 
     def disarm(self) -> bool:
         """There is nothing to undo any more. Whether it has not begun to."""

@@ -11,6 +11,9 @@ class JournalHolder:
     def __init__(self, below: Below) -> None:
         self._below = below
 
+    def prepare(self, lease: float) -> None:
+        """There is nothing to prepare: the server is there, and its way to us is open."""
+
     def hold(self, lease: float) -> None:
         """Return when no change is made any more. Raises Busy."""
         self._below.hold(lease)
