@@ -12,8 +12,10 @@ from msgspec.structs import replace
 
 from knowngood.core.errors import KnowngoodError, NotYet
 from knowngood.core.model import ComponentSpec, ServiceSpec, Status
-from knowngood.core.ports import ChunkSink, KindTraits
+from knowngood.core.ports import ChunkSink
 from knowngood.core.progress import Progress
+from knowngood.core.rows import Rows
+from knowngood.core.traits import KindTraits
 from knowngood.databases.image import Image
 from knowngood.databases.kind import DatabaseKind, Ways
 from knowngood.flow.beside import BaseReading
@@ -52,7 +54,7 @@ class Shop:
         (folder / "site" / "page").write_bytes(b"page" * 100)
         self.feed, self.small, self.told = Slow(), SmallVault(MemoryStore()), threading.Event()
         files = FilesKind()
-        ways = Ways(_TRAITS, lambda _: None, lambda *_: self.feed, _no_sandbox, lambda _: (0, 0))
+        ways = Ways(_TRAITS, lambda _: None, lambda *_: self.feed, _no_sandbox, lambda _: (0, 0), _no_rows)
         self.kinds = {"filled": DatabaseKind(ways, files), "files": files}
         self.state = folder / "state"
         self.service = ServiceSpec(
@@ -103,6 +105,10 @@ class Shop:
         root = self.small.catalog.checkpoint(point.marks[0].checkpoint).root
         with self.small.vault.session("read") as session:
             return read_tree(root, self.small.vault.reader(session, self.small.private))
+
+
+def _no_rows(*_: object) -> Rows:
+    raise NotImplementedError
 
 
 def _no_sandbox(*_: object):
