@@ -9,6 +9,7 @@ import random
 from blake3 import blake3
 
 from knowngood.core.errors import KnowngoodError
+from knowngood.core.ids import Name
 from knowngood.core.log import NO_FRAME
 from knowngood.core.malformed import MALFORMED
 from knowngood.seal import codec
