@@ -52,7 +52,7 @@ class Shop:
         (folder / "site" / "page").write_bytes(b"page" * 100)
         self.feed, self.small, self.told = Slow(), SmallVault(MemoryStore()), threading.Event()
         files = FilesKind()
-        ways = Ways(_TRAITS, lambda _: None, lambda *_: self.feed, _no_sandbox, lambda _: (0, 0))
+        ways = Ways(_TRAITS, lambda _: None, lambda *_: self.feed, _nothing, lambda _: (0, 0), _nothing)
         self.kinds = {"filled": DatabaseKind(ways, files), "files": files}
         self.state = folder / "state"
         self.service = ServiceSpec(
@@ -105,7 +105,7 @@ class Shop:
             return read_tree(root, self.small.vault.reader(session, self.small.private))
 
 
-def _no_sandbox(*_: object):
+def _nothing(*_: object):
     raise NotImplementedError
 
 
