@@ -155,9 +155,7 @@ class Session:
                 self._be_alone()
             if timelines:
                 self._be_the_only_writer()
-            self.index = (
-                Index([], frozenset()) if without_index else Index.open(store, self.epoch, settled=not reading)
-            )
+            self.index = Index([], frozenset()) if without_index else Index.open(store, self.epoch, settled=not reading)
         except BaseException:
             self.close()
             raise

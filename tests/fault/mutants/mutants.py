@@ -39,6 +39,8 @@ class Mutant:
     breaks: str
     apply: Patches
     noticed_by: str
+    seed: int = 0  # of the first play that is tried
+    most: int = 40  # states of each life
 
     def applied(self) -> ExitStack:
         """While this is entered, the mutant lives."""
@@ -63,7 +65,9 @@ def _is_folder(handle: int) -> bool:
 
 
 def _no_fsync_of_files() -> Patches:
-    return lambda: [patch.object(disk_module, "os", _other_os(fsync=lambda handle: _is_folder(handle) and os.fsync(handle)))]
+    return lambda: [
+        patch.object(disk_module, "os", _other_os(fsync=lambda handle: _is_folder(handle) and os.fsync(handle)))
+    ]
 
 
 def _no_fsync_of_folders() -> Patches:
@@ -199,19 +203,30 @@ def _put_replaces() -> Patches:
 BY_MACHINE = [
     Mutant("no-fsync-of-files", "INV-2: a pack is durable before its commit", _no_fsync_of_files(), "points"),
     Mutant("no-fsync-of-folders", "INV-2: so is its name", _no_fsync_of_folders(), "points"),
-    Mutant("no-fsync-after-delete", "INV-10: points go before what hides them", _no_fsync_after_delete(), "relay"),
+    Mutant("no-fsync-after-delete", "INV-10: points go before what hides them", _no_fsync_after_delete(), "points", 8),
     Mutant("written-in-place", "INV-1: an object is there whole or not at all", _written_in_place(), "points"),
-    Mutant("not-settled", "INV-7, INV-10: what nobody may undo is relied on", _relies_on_what_is_not_settled(), "relay"),
+    Mutant(
+        "not-settled",
+        "INV-7: what is relied on stays",
+        _relies_on_what_is_not_settled(),
+        "relay",
+        1018,
+    ),
     Mutant("commit-before-data", "INV-2: data, then index, then commit", _commit_before_data(), "points"),
     Mutant("commit-before-index", "INV-2: a run in force places it", _commit_before_index(), "points"),
     Mutant("delete-before-invalidate", "INV-8: invalidate, then delete", _delete_before_invalidate(), "points"),
     Mutant("what-hides-goes-first", "INV-10: purged stays purged", _what_hides_goes_first(), "points"),
-    Mutant("torn-tail-is-taken", "the spool: a tick counts once it is whole", _torn_tail_is_taken(), "spooled"),
-    Mutant("spool-without-fsync", "the spool: a tick is durable when it is acknowledged", _spool_without_fsync(), "spooled"),
+    Mutant("torn-tail-is-taken", "a tick counts once it is whole", _torn_tail_is_taken(), "spooled", most=400),
+    Mutant("spool-without-fsync", "an acknowledged tick is durable", _spool_without_fsync(), "spooled"),
 ]
 BY_TESTS = [
     Mutant("wall-clock-for-order", "no clock decides the order", _wall_clock_for_order(), "unit/vault/test_expiry.py"),
-    Mutant("sessions-end-by-the-clock", "no clock ends a session", _sessions_end_by_the_clock(), "unit/vault/test_session.py"),
+    Mutant(
+        "sessions-end-by-the-clock",
+        "no clock ends a session",
+        _sessions_end_by_the_clock(),
+        "unit/vault/test_session.py",
+    ),
     Mutant("no-second-look", "INV-4: announced, then looked again", _no_second_look(), "unit/vault/test_session.py"),
     Mutant("not-waited-for", "INV-5: seen", _living_sessions_are_not_waited_for(), "unit/vault/test_session.py"),
     Mutant("checksums-not-compared", "every byte is checked", _checksums_are_not_compared(), "unit/seal/test_frame.py"),

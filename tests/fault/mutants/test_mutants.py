@@ -15,7 +15,7 @@ from tests.fault.mutants.mutants import BY_MACHINE, BY_TESTS, Mutant
 
 pytestmark = pytest.mark.slow
 
-_SEEDS = 60  # at most; most mutants are noticed by the first
+_SEEDS = 8  # at most: ids are random, and so is their order; nearly all are noticed by the first
 _ROOT = Path(__file__).parents[3]
 
 
@@ -26,9 +26,9 @@ def _name(mutant: Mutant) -> str:
 @pytest.mark.parametrize("mutant", BY_MACHINE, ids=_name)
 def test_the_crash_machine_notices(mutant: Mutant) -> None:
     with mutant.applied():
-        for seed in range(_SEEDS):
+        for seed in range(mutant.seed, mutant.seed + _SEEDS):
             try:
-                Machine(mutant.noticed_by, seed, most=40).run()
+                Machine(mutant.noticed_by, seed, most=mutant.most).run()
             except (Violation, ChildFailed):
                 return
     pytest.fail(f"nobody noticed: {mutant.breaks}")
@@ -41,6 +41,7 @@ def test_the_tests_notice(mutant: Mutant) -> None:
         [*command, str(_ROOT / "tests" / mutant.noticed_by)],
         cwd=_ROOT,
         env=os.environ | {"KNOWNGOOD_MUTANT": mutant.name, "PYTHONPATH": str(_ROOT)},
+        check=False,
         capture_output=True,
         text=True,
     )

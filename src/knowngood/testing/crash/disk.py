@@ -154,7 +154,9 @@ class Disk:
         """A file gets a name that matters: so does what was written to it before."""
         if file not in self._named:
             self._named.add(file)
-            self.pending += [each for each in self.scratched if each.what in (What.WRITE, What.SIZE) and each.node == file]
+            self.pending += [
+                each for each in self.scratched if each.what in (What.WRITE, What.SIZE) and each.node == file
+            ]
             self.scratched = [each for each in self.scratched if each not in self.pending]
 
     def _is_scratch(self, operation: Operation) -> bool:
@@ -180,7 +182,7 @@ class Disk:
     # --------------------------------------------------------------------------------------------------- images
 
     def image(self, outcomes: Sequence[int], scratch: Sequence[int] = ()) -> Image:
-        """What is there after a cut, when this became of `pending`, and this of `scratched` (all is lost by default)."""
+        """What is left after a cut, when this became of `pending`, and this of `scratched` (by default all is lost)."""
         nodes = self._durable.fork()
         for operation, outcome in zip(self.scratched, scratch, strict=False):
             nodes.carry_out(operation, outcome)

@@ -51,9 +51,11 @@ def record(
     kill_at: int | None = None,
     before_sync: bool = False,
 ) -> Recording:
-    """Run an action in a child and record what it changes below `root`; `nodes` has the number of all that is there, by
-    path; what is made gets numbers above `highest`. With `kill_at`, the process ends before that change, as by `kill -9`; with `before_sync`, before the first sync
-    from there on: what it has just done is seen by all, and not durable.
+    """Run an action in a child and record what it changes below `root`.
+
+    `nodes` has the number of all that is there, by path; what is made gets numbers above `highest`. With `kill_at`, the
+    process ends before that change, as by `kill -9`; with `before_sync`, before the first sync from there on: what it
+    has just done is seen by all, and not durable.
 
     Raises ChildFailed when the action raises.
     """
@@ -70,7 +72,7 @@ def record(
     os.waitpid(child, 0)
     if not told:
         raise ChildFailed("the child ended without a word")
-    what, rest = pickle.loads(told)
+    what, rest = pickle.loads(told)  # noqa: S301 - our own child's words
     if what == "raised":
         raise ChildFailed(rest)
     return Recording([Operation(What(each[0]), *each[1:]) for each in rest], what == "finished")
@@ -92,7 +94,9 @@ def _child(action: Callable[[Tell], object], tap: _Tap) -> None:
 class _Tap:
     """Between an action and `os`."""
 
-    def __init__(self, root: Path, nodes: Mapping[str, int], highest: int, kill: tuple[int | None, bool], report: int) -> None:
+    def __init__(
+        self, root: Path, nodes: Mapping[str, int], highest: int, kill: tuple[int | None, bool], report: int
+    ) -> None:
         self._root = os.path.realpath(root)
         self._kill_at, self._before_sync = kill
         self._report = report
@@ -127,7 +131,9 @@ class _Tap:
         real = self._real.get(name)
 
         def refusing(*args: Any, **kwargs: Any) -> Any:
-            paths = [os.path.realpath(os.fsdecode(each)) for each in args if isinstance(each, str | bytes | os.PathLike)]
+            paths = [
+                os.path.realpath(os.fsdecode(each)) for each in args if isinstance(each, str | bytes | os.PathLike)
+            ]
             handles = [each for each in args[:1] if isinstance(each, int)]
             if any(self._is_below(path) for path in paths) or any(self._node(handle) for handle in handles):
                 raise NotImplementedError(f"the crash machine does not know os.{name}")
