@@ -8,7 +8,9 @@ from pathlib import Path
 import pytest
 
 from knowngood.core.errors import Exists
+from knowngood.seal.keys import PrivateKey
 from knowngood.stores.disk import DiskStore
+from knowngood.vault.descriptor import KeyFile, write_key_file
 from knowngood.vault.record import PlainSegment
 from knowngood.vault.spool import Spool
 
@@ -83,3 +85,14 @@ def test_a_spool_that_a_killed_process_left_is_made_durable(place: Path, synced:
     assert len(again.ticks) == 1
     again.close()
     assert synced == [str(place / "spool"), str(place)]
+
+
+def test_a_passphrase_is_changed_only_beside_a_durable_copy(place: Path, synced: list[str]) -> None:
+    """A process that was killed while it wrote one copy may not have synced it, and this one deletes the other first."""
+    store = DiskStore(place)
+    key = KeyFile(PrivateKey.generate().public, b"naming", None)
+    write_key_file(store, key)
+    synced.clear()
+    write_key_file(DiskStore(place), key, replace=True)
+    assert synced[0] == str(place / "keys")
+    assert not synced[0].endswith("tmp")

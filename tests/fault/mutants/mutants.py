@@ -179,11 +179,11 @@ def _no_second_look() -> Patches:
     def once(self: Session, *args: Any) -> Any:
         look = self._look
         seen = look(self.store)
-        self._look = lambda _: seen  # type: ignore[method-assign]
+        self._look = lambda _: seen
         try:
             return announce(self, *args)
         finally:
-            self._look = look  # type: ignore[method-assign]
+            self._look = look
 
     return lambda: [patch.object(Session, "_announce", once)]
 
