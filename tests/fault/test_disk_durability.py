@@ -88,11 +88,10 @@ def test_a_spool_that_a_killed_process_left_is_made_durable(place: Path, synced:
 
 
 def test_a_passphrase_is_changed_only_beside_a_durable_copy(place: Path, synced: list[str]) -> None:
-    """A process that was killed while it wrote one copy may not have synced it, and this one deletes the other first."""
+    """A process that was killed while it wrote one copy may not have synced it; this one deletes the other first."""
     store = DiskStore(place)
     key = KeyFile(PrivateKey.generate().public, b"naming", None)
     write_key_file(store, key)
     synced.clear()
     write_key_file(DiskStore(place), key, replace=True)
     assert synced[0] == str(place / "keys")
-    assert not synced[0].endswith("tmp")
