@@ -9,15 +9,16 @@ WORKERS ?= auto
 PYTEST ?=
 RUN_TESTS := $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help test quick checks lint types floors fix proof proof-crash demo bench lock venv clean
+.PHONY: help test quick checks lint types floors fix demo bench lock venv clean
+.PHONY: proof proof-crash proof-damage proof-fuzz proof-model proof-moments
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make test    everything: lint, types, floors, all tests (as root it installs Debian packages they need)"
 	@echo "make quick   lint, types, floors, and the fast tests"
-	@echo "make proof   every state that a power cut may leave, 100,000 of them (STATES=1000000)"
 	@echo "make fix     format, and mend what lint can mend"
 	@echo "make demo    protect something, damage it, bring it back"
+	@echo "make proof   what takes longer: power cuts, damage, strange input, every state of the models (docs/proof.md)"
 	@echo "make bench   measure beside other tools (ARGS=--help)"
 	@echo "make lock    write requirements/*.txt anew (ARGS=--upgrade takes the newest versions)"
 	@echo "make lint | types | floors | clean"
@@ -45,18 +46,39 @@ fix: venv
 	$(BIN)/ruff check --quiet --fix-only $(CODE)
 	$(BIN)/ruff format $(CODE)
 
-# What takes minutes to prove: docs/proof.md. More states: make proof-crash STATES=1000000
-STATES ?= 100000
-proof: proof-crash
-
-proof-crash: venv
-	$(BIN)/python -m tests.fault.crash.run --states $(STATES) $(ARGS)
-
 demo: venv
 	$(BIN)/python tools/demo.py
 
 bench: venv
 	$(BIN)/python -m bench.run $(ARGS)
+
+# What `make test` only samples, in full (docs/proof.md).
+proof: proof-model proof-crash proof-damage proof-fuzz proof-moments
+
+proof-model: venv packages
+	$(BIN)/python -m tests.model.machine
+
+# More states: make proof-crash STATES=1000000
+STATES ?= 100000
+proof-crash: venv
+	$(BIN)/python -m tests.fault.crash.run --states $(STATES) $(ARGS)
+
+# PROOF_DAMAGES=… tries more or fewer; SEED=… other ones.
+PROOF_DAMAGES ?= 5000
+SEED ?= 0
+
+proof-damage: venv
+	KNOWNGOOD_DAMAGES=$(PROOF_DAMAGES) KNOWNGOOD_DAMAGE_SEED=$(SEED) \
+	    $(RUN_TESTS) -p no:cacheprovider --timeout 3600 tests/fault/test_damage.py
+
+# SECONDS_EACH=3600 takes an hour for each parser
+SECONDS_EACH ?= 20
+proof-fuzz: venv
+	FUZZ_SECONDS=$(SECONDS_EACH) $(RUN_TESTS) tests/fuzz $(PYTEST)
+
+# Any moment of changing folders on ext4, XFS and btrfs comes back: tests/proof/moments.py
+proof-moments: packages venv
+	TMPDIR=$${TMPDIR:-/dev/shm} $(BIN)/python -m tests.proof.moments --runs 3000 $(ARGS)
 
 lock: venv
 	tools/lock $(ARGS)

@@ -17,6 +17,7 @@ from pathlib import Path
 
 from bench.ground import formatted
 from knowngood.core.model import ComponentSpec, ServiceSpec
+from knowngood.core.ports import Store
 from knowngood.core.sizes import GIB, KIB, MIB
 from knowngood.flow.follow import Following
 from knowngood.flow.parts import Parts
@@ -33,12 +34,13 @@ _SMALL = KIB
 class Place:
     """A folder that is followed into a vault."""
 
-    def __init__(self, base: Path) -> None:
-        self.tree = base / "tree"
+    def __init__(
+        self, base: Path, tree: Path | None = None, through: Callable[[DiskStore], Store] = lambda disk: disk
+    ) -> None:
+        self.tree = tree or base / "tree"
         self.tree.mkdir(exist_ok=True)
         self.vault = base / "vault"
-        store = DiskStore(str(self.vault))
-        vault, private = create_vault(store, None)
+        vault, private = create_vault(through(DiskStore(str(self.vault))), None)
         self.parts = Parts(
             vault=vault,
             catalog=Catalog(str(base / "catalog.sqlite")),

@@ -75,6 +75,12 @@ class Recorder:
         self._note(Operation.UNLINK, path, row=b"")
         self._touched(path)
 
+    def link(self, path: str, second: str) -> None:
+        """One name more for a file that is there."""
+        (self.folder / path).hardlink_to(self.folder / second)
+        self._note(Operation.LINK, path, second=_key(second))
+        self._touched(path)
+
     def rename(self, path: str, second: str) -> None:
         """Another name."""
         (self.folder / path).rename(self.folder / second)

@@ -16,6 +16,8 @@ import sys
 import sysconfig
 import tempfile
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 TERMINAL = sys.stdout.isatty()
@@ -61,11 +63,40 @@ class Stage:
         return done.stdout
 
     def ask(self, *words: str) -> dict:
-        """Run a command quietly and read its JSON."""
-        done = subprocess.run(
-            [KNOWNGOOD, *words, "--json"], env=self.environment, capture_output=True, text=True, check=True
-        )
-        return json.loads(done.stdout)
+        """Run a command quietly and read its JSON, if it gave any."""
+        words = (KNOWNGOOD, *words, "--json")
+        done = subprocess.run(words, env=self.environment, capture_output=True, text=True, check=False)
+        return json.loads(done.stdout or "{}")
+
+    def versions(self, path: str) -> list[dict]:
+        """What is known of a file of the shop, oldest first."""
+        found = self.ask("history", "shop", path).get("versions", [])
+        return [each for each in found if each["cause"] != "absent"]
+
+    def wait_until(self, enough: Callable[[], bool]) -> None:
+        """Ask again and again, for a minute."""
+        until = time.monotonic() + 60
+        while not enough():
+            if time.monotonic() > until:
+                raise SystemExit("what changed does not reach the vault")
+            time.sleep(0.1)
+
+    def follows(self) -> bool:
+        """Whether changes of the shop are on their way into the vault."""
+        followers = [each for service in self.ask("status").get("services", []) for each in service["followers"]]
+        return any(each["behind"] is not None for each in followers)
+
+    @contextmanager
+    def keeper(self) -> Iterator[None]:
+        """`knowngood up` while the block runs, from when it follows the shop."""
+        say(f"{GREEN}$ knowngood up &{PLAIN}")
+        keeper = subprocess.Popen([KNOWNGOOD, "up"], env=self.environment, stderr=subprocess.DEVNULL)
+        try:
+            self.wait_until(self.follows)
+            yield
+        finally:
+            keeper.terminate()
+            keeper.wait()
 
 
 def build_shop(shop: Path) -> None:
@@ -117,7 +148,7 @@ def disaster(shop: Path) -> None:
         path.write_bytes(dice.randbytes(path.stat().st_size))
         path.rename(path.with_name(path.name + ".locked"))
     shutil.rmtree(shop / "site" / "json")
-    (shop / "site" / "os.py").chmod(0o777)
+    (shop / "site" / "os.py").write_text("import this\n")
     with sqlite3.connect(shop / "orders.db") as database:
         database.execute("delete from orders where id % 2")
     database.close()
@@ -143,6 +174,8 @@ def tell(stage: Stage) -> None:
     good = fingerprint(stage.shop)
     destroy_and_look(stage)
     recover_and_compare(stage, good)
+    no_point_at_hand(stage)
+    verdict(fingerprint(stage.shop), good)
     lose_everything(stage, good)
     summary(stage)
 
@@ -165,7 +198,7 @@ def destroy_and_look(stage: Stage) -> None:
     """The disaster, protected as well: history is not overwritten."""
     chapter("Disaster")
     disaster(stage.shop)
-    say(f"{RED}800 files scrambled and renamed, site/json deleted, half of the orders gone, a note left behind{PLAIN}")
+    say(f"{RED}800 files scrambled and renamed, site/json deleted, os.py overwritten, half of the orders gone{PLAIN}")
     stage.run("protect", "shop", note="protection of the ruins")
     say("The ruins are now a point, too. The points before them are as they were:")
     stage.run("points", "shop")
@@ -180,6 +213,24 @@ def recover_and_compare(stage: Stage, good: dict[str, tuple[object, ...]]) -> No
     stage.run("recover", "shop", "--at", "evening", "--delete", "--dry-run", show=6)
     stage.run("recover", "shop", "--at", "evening", "--delete", "--yes", note="whole service in place", show=0)
     verdict(fingerprint(stage.shop), good)
+
+
+def no_point_at_hand(stage: Stage) -> None:
+    """What changes between two points is followed: every version is there, and the file that was just deleted."""
+    chapter("And between two points? `knowngood up` follows what changes")
+    price = stage.shop / "price.txt"
+    with stage.keeper():
+        for text in ("19.90", "24.90", "0.01", ""):
+            known = len(stage.versions("price.txt"))
+            price.write_text(text + "\n") if text else price.unlink()
+            stage.wait_until(lambda known=known: len(stage.versions("price.txt")) > known)
+        say("price.txt was made, changed twice and deleted; nobody made a point:")
+        stage.run("history", "shop", "price.txt")
+        right = stage.versions("price.txt")[-3]["moment"]
+        stage.run("undelete", "shop", "--path", "price.txt", "--yes", note="a file that was just deleted", show=5)
+        say("The last price was a mistake. The one before it, by its moment:")
+        stage.run("cat", "shop", "price.txt", "--at", right)
+    price.unlink()
 
 
 def verdict(now: dict[str, tuple[object, ...]], good: dict[str, tuple[object, ...]]) -> None:

@@ -42,6 +42,11 @@ class Figures:
         self.rows.append(figure)
         print(figure.row(), flush=True)
 
+    @staticmethod
+    def note(what: str) -> None:
+        """Something to know about the figures that follow."""
+        print(f"| *{what}* | | | |", flush=True)
+
 
 @dataclass(frozen=True, slots=True)
 class Spent:

@@ -6,7 +6,6 @@ import os
 import random
 import statistics
 import time
-from pathlib import Path
 
 from bench.continuous.figures import Figures, cpu_of, memory_of, paced, until
 from bench.continuous.place import Place
@@ -17,7 +16,7 @@ from knowngood.vault.log_reader import LogReader
 from knowngood.vault.record import PlainSegment, decode_commit
 
 _FEW = 100  # changed files
-_ROUNDS = 5
+_ROUNDS = 3
 _PER_SECOND = 1000  # changed files
 _ROW_MTIME = slice(24, 32)
 
@@ -109,23 +108,3 @@ def _recorded(place: Place) -> dict[bytes, list[tuple[int, int]]]:
                     found.setdefault(record.path, []).append((mtime, there[segment.pack]))
     shop.close()
     return found
-
-
-def large(place: Place, path: Path, size: int, rng: random.Random, figures: Figures, kind: str) -> None:
-    """Random writes of 4 KiB into one large file."""
-    with path.open("wb", buffering=0) as file:
-        for _ in range(size >> 20):
-            file.write(rng.randbytes(1 << 20))
-    what = f"100 writes of 4 KiB into {size >> 20} MiB on {kind}"
-    place.settle()
-    for turn in range(4):  # the first ones are read whole
-        place.settle()
-        before, stored, made = cpu_of(place.pid), place.size(), place.commits()
-        with path.open("r+b", buffering=0) as file:
-            for _ in range(100):
-                os.pwrite(file.fileno(), rng.randbytes(4096), 4096 * rng.randrange(size >> 12))
-        until(lambda made=made: place.commits() > made)
-        place.settle()
-        if turn == 3:
-            figures.add(f"{what}: CPU, with some idle seconds", cpu_of(place.pid) - before, "s")
-            figures.add(f"{what}: stored", (place.size() - stored) / (1 << 20), "MiB", 1)

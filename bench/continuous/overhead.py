@@ -19,7 +19,7 @@ from bench.continuous.place import Place
 _TREE_FILES = 5_000
 _TRANSACTIONS = 1_000
 _POSTGRES = ("initdb", "pg_ctl", "pgbench", "runuser")
-_SECONDS = 10
+_SECONDS = 5
 
 Work = Callable[[Path], object]
 

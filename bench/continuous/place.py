@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from bench.continuous.figures import cpu_of, until
 from bench.ground import fresh
@@ -19,7 +20,7 @@ from bench.workloads import Data
 
 KNOWNGOOD = Path(os.environ.get("KNOWNGOOD_BIN", Path(sys.prefix, "bin", "knowngood")))
 FOLDER = 1000  # files
-_IDLE_LOOKS = 5
+_IDLE_LOOKS = 3
 
 
 class Place:
@@ -50,7 +51,7 @@ class Place:
         log = (self.home / "up.log").open("wb")
         self.keeper = subprocess.Popen([KNOWNGOOD, "up"], env=self.env, stdout=log, stderr=log)
         try:
-            until(lambda: self._behind() is not None, step=1)
+            until(lambda: self._behind() is not None, seconds=1800, step=1)  # a base is read first
             yield self.pid
         except BaseException:
             print((self.home / "up.log").read_text(), self.call("status"), flush=True)
@@ -61,13 +62,21 @@ class Place:
             self.keeper = None
             log.close()
 
-    def _behind(self) -> float | None:
-        """For how long changes may not be safe; None while nobody follows."""
+    def level(self) -> str:
+        """At which level the keeper follows, and why not at a better one."""
+        (found,) = self._followers()
+        return f"{len(self.files):,} files, level {found['capture']}" + (f": {found['note']}" if found["note"] else "")
+
+    def _followers(self) -> list[dict[str, Any]]:
         argv = [str(KNOWNGOOD), "status", "--json"]
         done = subprocess.run(argv, env=self.env, check=False, capture_output=True, text=True)
         services = json.loads(done.stdout).get("services", []) if done.stdout else []
-        found = [each["behind"] for service in services for each in service["followers"]]
-        return found[0] if found else None
+        return [each for service in services for each in service["followers"]]
+
+    def _behind(self) -> float | None:
+        """For how long changes may not be safe; None while nobody follows."""
+        found = self._followers()
+        return found[0]["behind"] if found else None
 
     def caught_up(self) -> None:
         """Wait until all is recorded that had changed before this call."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from knowngood.control.plugins import Plugins
@@ -19,22 +19,56 @@ def open_store(location: str) -> Store:
     return DiskStore(location)
 
 
-def all_kinds() -> Mapping[str, Kind]:
-    """Every kind by its name."""
+class Kinds(Mapping[str, Kind]):
+    """Every kind by its name. Each is made when it is first asked for, so that a command loads only what it needs."""
+
+    def __init__(self) -> None:
+        self._made: dict[str, Kind] = {}
+
+    def __getitem__(self, name: str) -> Kind:
+        if name not in self._made:
+            self._made[name] = _KINDS[name](self)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_KINDS)
+
+    def __len__(self) -> int:
+        return len(_KINDS)
+
+
+def _files(_: Kinds) -> Kind:
     from knowngood.kinds.files import FilesKind
+
+    return FilesKind()
+
+
+def _mariadb(kinds: Kinds) -> Kind:
     from knowngood.kinds.mariadb import mariadb_kind
+
+    return mariadb_kind(kinds["files"])
+
+
+def _postgres(kinds: Kinds) -> Kind:
     from knowngood.kinds.postgres import postgres_kind
+
+    return postgres_kind(kinds["files"])
+
+
+def _redis(kinds: Kinds) -> Kind:
     from knowngood.kinds.redis import redis_kind
+
+    return redis_kind(kinds["files"])
+
+
+def _sqlite(_: Kinds) -> Kind:
+    from knowngood.kinds.files import FilesKind
     from knowngood.kinds.sqlite.kind import sqlite_kind
 
-    files = FilesKind()
-    return {
-        "files": files,
-        "mariadb": mariadb_kind(files),
-        "postgres": postgres_kind(files),
-        "redis": redis_kind(files),
-        "sqlite": sqlite_kind(files),
-    }
+    return sqlite_kind(FilesKind())
+
+
+_KINDS = {"files": _files, "mariadb": _mariadb, "postgres": _postgres, "redis": _redis, "sqlite": _sqlite}
 
 
 def record(what: Followed) -> Follower:
@@ -44,4 +78,4 @@ def record(what: Followed) -> Follower:
     return Recorder(what, PLUGINS)
 
 
-PLUGINS = Plugins(store=open_store, kinds=all_kinds, followers={"watch": record, "clone": record, "journal": record})
+PLUGINS = Plugins(store=open_store, kinds=Kinds, followers={"watch": record, "clone": record, "journal": record})

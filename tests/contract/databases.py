@@ -41,6 +41,10 @@ class Play(Protocol):
         """Add a number; it is acknowledged when this returns."""
         ...
 
+    def numbers(self) -> set[int]:
+        """What the server itself has."""
+        ...
+
     def restart(self) -> None:
         """The server ends, and begins again with all that it acknowledged."""
         ...
@@ -81,6 +85,12 @@ class RedisPlay:
     def write(self, number: int) -> None:
         """One more member of a set."""
         self.server.ask("SADD", "numbers", number)
+
+    def numbers(self) -> set[int]:
+        """All of it."""
+        found = self.server.ask(*self.question.split())
+        assert isinstance(found, list)
+        return {int(each) for each in found if isinstance(each, bytes)}
 
     def restart(self) -> None:
         """It reads its file."""
@@ -145,6 +155,11 @@ class SqlitePlay:
     def write(self, number: int) -> None:
         """One more row, with something to fill pages."""
         self._do("INSERT INTO numbers VALUES (?, ?)", number, b"%d" % number * 700)
+
+    def numbers(self) -> set[int]:
+        """All of it."""
+        with closing(sqlite3.connect(self.path)) as database:
+            return {row[0] for row in database.execute(self.question)}
 
     def restart(self) -> None:
         """The program closes it, and opens it again."""
@@ -218,6 +233,10 @@ class MariaPlay:
         """One more row."""
         self.server.ask(f"INSERT INTO shop.numbers VALUES ({number})")
 
+    def numbers(self) -> set[int]:
+        """All of it."""
+        return {row[0] for row in self.server.ask(self.question)}
+
     def restart(self) -> None:
         """It begins another file of its binary log."""
         self.stop()
@@ -250,7 +269,8 @@ def _mariadb(folder: Path) -> Iterator[Play]:
 
 
 class PostgresPlay:
-    """A PostgreSQL server with a table of numbers."""
+    """A PostgreSQL server with a table of numbers. At rest it writes into its log as well, so a record in ours need
+    not be what was written last."""
 
     question = "select number from numbers"
     writes_before_it_waits = True
@@ -270,6 +290,16 @@ class PostgresPlay:
     def write(self, number: int) -> None:
         """One more row."""
         self.server.sql(f"insert into numbers values ({number})")
+
+    def has_landed(self) -> bool:
+        """Whether the server was told that all it has written is durable."""
+        place = self.server.sql("select pg_current_wal_flush_lsn()")
+        told = f"select coalesce(bool_or(flush_lsn >= '{place}'), false) from pg_stat_replication"
+        return self.server.sql(f"{told} where application_name ~ '^knowngood_[0-9a-f]+$'") == "t"
+
+    def numbers(self) -> set[int]:
+        """All of it."""
+        return set(map(int, self.server.sql(self.question).split()))
 
     def restart(self) -> None:
         """As its administrator does it."""

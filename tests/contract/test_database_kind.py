@@ -58,6 +58,8 @@ def writes(followed: Following, play: Play, *more: int) -> int:
         followed.until_records()
         while followed.tick():
             pass
+    if more:
+        followed.until(getattr(play, "has_landed", lambda: True))
     return len(followed.records)
 
 

@@ -99,6 +99,53 @@ def input_bytes(length: int) -> bytes:
     return blake3(b"knowngood chunker vector").digest(length=length)
 
 
+def times(one: int, other: int) -> int:
+    """Section 18: the product of two elements of GF(2^8), bit by bit."""
+    product = 0
+    while other:
+        product ^= one if other & 1 else 0
+        one = one << 1 ^ (0x11D if one & 0x80 else 0)
+        other >>= 1
+    return product
+
+
+def factor(shard: int, lane: int) -> int:
+    """Section 18: c(j, n)."""
+    place = 16 + lane
+    return times(place, next(each for each in range(256) if times(each, place ^ shard) == 1))
+
+
+def shard_bytes(shard: int, lanes: list[bytes]) -> bytes:
+    """Section 18: one shard of lanes of equal length."""
+    out = bytearray(len(lanes[0]))
+    for number, lane in enumerate(lanes):
+        by = factor(shard, number)
+        for at, byte in enumerate(lane):
+            out[at] ^= times(byte, by)
+    return bytes(out)
+
+
+def read_parity(data: bytes) -> dict[str, Any]:
+    """Section 18: a parity object in parts, its checks proven."""
+    magic, version, number, shards, lanes, block, length, count, set_id, check, of_sums = struct.unpack_from(
+        "<4sHBBHxxIQIxxxx32s32s32s", data
+    )
+    assert (magic, version) == (b"KGPY", 1)
+    rows = data[128 : 128 + 64 * count]
+    assert check == blake3(data[:64] + data[96:128] + rows).digest()
+    fields = ("kind", "lane", "number", "offset", "size", "name", "session")
+    listed = struct.iter_unpack("<BBxxIII32s16s", rows)
+    members: list[dict[str, Any]] = [dict(zip(fields, row, strict=True)) for row in listed]
+    ends = 128 + 64 * count + 4 * sum(-(-each["size"] // block) for each in members)
+    sums, own = data[128 + 64 * count : ends], data[ends : ends + 4 * (length // block)]
+    assert of_sums == blake3(sums + own).digest()
+    assert set_id == blake3(struct.pack("<BHIQI", shards, lanes, block, length, count) + rows + sums).digest()
+    shard = data[ends + len(own) :]
+    assert len(shard) == length
+    return {"number": number, "lanes": lanes, "block": block, "members": members, "sums": sums, "own": own,
+            "shard": shard, "set": set_id}  # fmt: skip
+
+
 LOG_ELEMENTS = (
     ("sequence", None), ("time_ns", None), ("operation", None), ("path", b""), ("second", b""), ("offset", 0),
     ("length", 0), ("form", 0), ("data", b""), ("row", b""), ("value", 0),

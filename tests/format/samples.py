@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import msgspec
+from blake3 import blake3
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from knowngood.core.ids import Name
@@ -29,6 +30,8 @@ from knowngood.tree.page import Child, encode_leaf, encode_list, encode_node
 from knowngood.vault.descriptor import Descriptor, KeyFile
 from knowngood.vault.epoch import Epoch
 from knowngood.vault.pack import PackKind, build_pack, key_purpose
+from knowngood.vault.parity.shard import COMMIT, Member, Table, block_sums, encode_shard
+from knowngood.vault.parity.write import Shards
 from knowngood.vault.record import (
     Commit,
     Expiry,
@@ -365,8 +368,30 @@ def chunker() -> Vector:
     return {"input": "BLAKE3 in extended-output mode of the ASCII text 'knowngood chunker vector'", "cases": found}
 
 
+def parity() -> Vector:
+    """Section 18: two parity objects over three members in two lanes."""
+    contents = [some(700, "pack"), some(512, "commit"), some(1500, "segment")]
+    names = [blake3(data).digest() for data in contents]
+    members = (
+        Member(1, 0, 0, 700, names[0]),
+        Member(COMMIT, 0, 1024, 512, names[1], VAULT_ID, 7),
+        Member(3, 1, 0, 1500, names[2]),
+    )
+    table, shards = Table(2, 2, 512, 1536, members), Shards(2)
+    sums = b"".join(block_sums(data, 512) for data in contents)
+    for member, data in zip(table.members, contents, strict=True):
+        shards.add(member.lane, member.offset, data)
+    made = [encode_shard(table, number, sums, list(shards.payload(number, 1536))) for number in (0, 1)]
+    named = [(each.key, each.lane, each.offset) for each in table.members]
+    return {
+        "members": [[*name, data.hex()] for name, data in zip(named, contents, strict=True)],
+        "set": table.set_id(sums).hex(),
+        "objects": [{"name": name.hex(), "bytes": b"".join(parts).hex()} for name, parts in made],
+    }
+
+
 SAMPLES: dict[str, Callable[[], Vector]] = {
-    each.__name__: each for each in (names, keys, frames, pages, packs, runs, documents, records, logs, chunker)
+    each.__name__: each for each in (names, keys, frames, pages, packs, runs, documents, records, logs, parity, chunker)
 }
 
 if __name__ == "__main__":

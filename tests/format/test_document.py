@@ -21,7 +21,18 @@ from knowngood.seal.frame import FrameKind
 from knowngood.tree.block import Content, Extra
 from knowngood.vault.descriptor import OPERATIONS, Descriptor, KeyFile, naming_purpose, previous_purpose, unchecked
 from knowngood.vault.epoch import Epoch
-from knowngood.vault.layout import commit_key, epoch_key, key_file, pack_key, run_key, session_key
+from knowngood.vault.layout import (
+    PARITY_LOGS,
+    PARITY_PACKS,
+    commit_key,
+    epoch_key,
+    healed_key,
+    key_file,
+    pack_key,
+    parity_key,
+    run_key,
+    session_key,
+)
 from knowngood.vault.pack import PackKind, key_purpose
 from knowngood.vault.record import (
     Commit,
@@ -42,16 +53,17 @@ from tests.format.samples import documents
 from tests.house.files import ROOT, SRC
 
 TEXT = (ROOT / "docs" / "format.md").read_text()
-BODY, TABLE = TEXT.split("## 18. Constants")
+BODY, TABLE = TEXT.split("## 19. Constants")
 
 MODULES = (
     "seal.names", "seal.keys", "seal.frame", "tree.block", "tree.page", "tree.build", "tree.log", "vault.layout",
-    "vault.pack", "vault.run", "vault.record", "vault.descriptor", "vault.spool",
+    "vault.pack", "vault.run", "vault.record", "vault.descriptor", "vault.spool", "seal.erasure", "vault.parity.shard",
 )  # fmt: skip
 
 
 ASIDE = {
     "tree.block": {"_SIZE_AT"},
+    "vault.parity.shard": {"_FIRST_READ"},
     "tree.page": {"_NUMBER", "_NAME", "_RUN_LIMIT"},
     "tree.log": {"_NUMBERS", "_NONE", "_BYTES", "_DELTA", "_CHUNK", "_ZEROS", "_MARK", "_GAP"},
 }
@@ -182,6 +194,7 @@ def test_keys_of_objects_have_the_forms_of_the_table() -> None:
         commit_key(identifier, 7),
         session_key(identifier),
     ]
+    keys += [parity_key(PARITY_PACKS, name), parity_key(PARITY_LOGS, name), healed_key(name)]
     keys += [epoch_key(12), key_file(name), key_file(name, ".copy")]
     assert [key for key in keys if not any(pattern.fullmatch(key) for pattern in patterns)] == []
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import random
+import struct
+import zlib
 from typing import Any
 
 import msgspec
@@ -14,6 +16,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from knowngood.core.ids import Name
 from knowngood.core.model import Checkpoint, Position
 from knowngood.seal.chunker import Chunker, ChunkSizes
+from knowngood.seal.erasure import coefficient
 from knowngood.seal.frame import read_frame, split_chunks
 from knowngood.seal.keys import PassphraseLock, parse_recovery_text
 from knowngood.testing.stores import MemoryStore
@@ -21,13 +24,27 @@ from knowngood.tree.log import log_records as read_log_records
 from knowngood.tree.page import decode_leaf, decode_list, decode_node
 from knowngood.vault.descriptor import KeyFile, naming_purpose, unchecked
 from knowngood.vault.epoch import Epoch
+from knowngood.vault.layout import PARITY_LOGS, parity_key
 from knowngood.vault.opener import Opener
 from knowngood.vault.pack import key_purpose, open_content_key, pack_head, read_keys, walk_pack
+from knowngood.vault.parity.decode import decode
+from knowngood.vault.parity.sets import list_sets
 from knowngood.vault.record import FoldedSegment, Hidden, PlainSegment, Thinned, Unthinned, decode_commit, unwrap_plain
 from knowngood.vault.run import Run
 from knowngood.vault.segment import open_segment
 from knowngood.vault.session import SessionCard
-from tests.format.reference import Recipient, cut_lengths, derive, gear, input_bytes, log_name, read_log
+from tests.format.reference import (
+    Recipient,
+    cut_lengths,
+    derive,
+    factor,
+    gear,
+    input_bytes,
+    log_name,
+    read_log,
+    read_parity,
+    shard_bytes,
+)
 from tests.format.samples import (
     NAMER,
     NAMING,
@@ -270,3 +287,49 @@ def test_the_gear_table_begins_as_published() -> None:
 
 def test_names_are_what_the_type_says() -> None:
     assert len(Name(unhex(golden("pages")["tree"]["root"]))) == 32
+
+
+# -------------------------------------------------------------------------------------------------------- section 18
+
+
+def test_golden_parity_objects_are_those_of_the_text() -> None:
+    kept = golden("parity")
+    lanes = [bytearray(1536), bytearray(1536)]
+    sums = b""
+    for _, lane, at, content in kept["members"]:
+        data = unhex(content)
+        lanes[lane][at : at + len(data)] = data
+        sums += _crcs(data)
+    for number, each in enumerate(kept["objects"]):
+        data = unhex(each["bytes"])
+        assert blake3(data).hexdigest() == each["name"]
+        found = read_parity(data)
+        assert (found["number"], found["set"].hex()) == (number, kept["set"])
+        assert found["shard"] == shard_bytes(number, [bytes(lane) for lane in lanes])
+        assert (found["sums"], found["own"]) == (sums, _crcs(found["shard"]))
+        names = [blake3(unhex(content)).digest() for *_, content in kept["members"]]
+        assert [row["name"] for row in found["members"]] == names
+
+
+def _crcs(data: bytes) -> bytes:
+    return b"".join(struct.pack("<I", zlib.crc32(data[at : at + 512])) for at in range(0, len(data), 512))
+
+
+@pytest.mark.parametrize(("shard", "lane"), [(0, 0), (0, 47), (1, 0), (1, 47), (2, 5), (15, 239)])
+def test_coefficients_are_those_of_the_text(shard: int, lane: int) -> None:
+    assert coefficient(shard, lane) == factor(shard, lane)
+
+
+def test_golden_parity_objects_bring_members_back() -> None:
+    kept = golden("parity")
+    for lost, _, _, content in kept["members"]:
+        store = MemoryStore()
+        for each in kept["objects"]:
+            store.put(parity_key(PARITY_LOGS, unhex(each["name"])), [unhex(each["bytes"])])
+        for key, _, _, other in kept["members"]:
+            store.put(key, [unhex(other)])
+        (found,), damaged = list_sets(store)
+        assert not damaged
+        (member,) = (each for each in found.table.members if each.key == lost)
+        store.delete(lost)
+        assert decode(store, found, member) == unhex(content)

@@ -23,7 +23,7 @@ from knowngood.doors.cli.progress import watch
 from knowngood.doors.cli.registry import COMMANDS
 from knowngood.flow.protect import Protected
 from tests.house.contract import described, differences, sections, seen
-from tests.house.verbs import VERBS, WITHOUT_DOCUMENT, Documents, play
+from tests.house.verbs import MORE, VERBS, WITHOUT_DOCUMENT, Documents, play
 from tests.user import in_process
 
 # ------------------------------------------------------------------------------------------------- real outputs
@@ -106,7 +106,7 @@ def played(tmp_path_factory: pytest.TempPathFactory) -> Documents:
     return play(tmp_path_factory.mktemp("play"))
 
 
-@pytest.mark.parametrize("title", sorted(VERBS))
+@pytest.mark.parametrize("title", sorted(VERBS | MORE))
 def test_documents_of_verbs_are_as_described(title: str, played: Documents) -> None:
     """The same; a field that is null here is filled elsewhere in the play."""
     rows = described(title)

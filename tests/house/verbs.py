@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -14,10 +15,12 @@ import msgspec
 
 from knowngood.control import discover
 from knowngood.control.home import Home
-from knowngood.control.up.protocol import Failure, FollowerState, ServiceNow, Told, Waiting
+from knowngood.control.lapses import Lapses
+from knowngood.control.up.protocol import BaseNow, Failure, FollowerState, ServiceNow, Told, Waiting
 from knowngood.control.workshop import Workshop
 from knowngood.core.buffers import Buffer
 from knowngood.core.ids import Name
+from knowngood.core.instants import now_ns
 from knowngood.core.model import Problem
 from knowngood.core.ports import Recovered
 from knowngood.doors.cli.commands import mount, point, protect
@@ -39,11 +42,14 @@ VERBS = {
     "init", "service list", "service discover", "service adopt", "protect", "point", "drill", "drills",
     "status", "points", "timeline", "recover", "undelete", "ls",
     "find", "diff", "history", "mount", "expire", "undo", "tidy", "doctor",
-    "vault status", "vault check", "vault rebuild", "vault collect", "vault reserve",
+    "vault status", "vault check", "vault scrub", "vault rebuild", "vault collect", "vault reserve",
     "vault keys show", "vault keys kit", "vault keys passphrase", "vault keys rotate", "vault keys restore",
     "vault sessions", "vault sessions end",
 }  # fmt: skip
 """Commands whose documents come up in the play."""
+
+MORE = {"recover rows"}
+"""Documents of the same commands, asked for something else."""
 
 Documents = dict[str, list[Any]]
 """By the words of the command."""
@@ -167,10 +173,16 @@ def _asking_how_things_stand(played: Play) -> None:
     waiting = Waiting(since_ns=1, records=2, bytes=3, limit=4, full=False, room=5.0)
     wrong = Told("busy", "m")
     following = FollowerState(component="data", capture="watch", behind=0.5, failure=wrong, waiting=waiting)
+    base = BaseNow(seconds=1.5, bytes=2, total_bytes=3, first=False)
+    following = msgspec.structs.replace(following, base=base, unsafe="late")
+    lapses = Lapses(home)
+    lapses.measured("shop", 2.5, now_ns())
+    lapses.heard("shop", (following,), 5)
+    lapses.save(now_ns())
     service = ServiceNow(name="shop", age=1.0, point="", due_in=2.0, failure=failure, followers=(following,))
     keeper = msgspec.structs.replace(IDLE, doing=PROTECTING, services=(service,), tidy_due_in=3.0, tidy_failure=failure)
     with answering(home, keeper):
-        played.says("status")
+        played.says("status", status=1)
     played.user.does("policy", "set", "shop", "rpo=0")
 
 
@@ -197,6 +209,19 @@ def _glance(_folder: str, parts: Parts, *, ready: Callable[[Listing], None], **_
 def _recovering(played: Play, first: str) -> None:
     played.says("recover", "shop", "--at", first, "--delete", "--dry-run")
     played.says("recover", "shop", "--at", first, "--delete")
+    user, path = played.user, played.user.folder / "stats.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, gone)")
+        database.execute("INSERT INTO t VALUES (1, 2)")
+        database.commit()
+        described = user.folder / "stats.yaml"
+        described.write_text(f"service: stats\ncomponents: {{db: {{kind: sqlite, path: {path}}}}}\n")
+        user.does("service", "apply", described)
+        user.does("protect", "stats")
+        database.execute("ALTER TABLE t DROP COLUMN gone")
+    played.says("recover", "stats", "--table", "t")
+    played.says("recover", "stats")
+    played.says("recover", "stats", "--table", "t", "--to", user.folder / "t.csv")
 
 
 def _adopting(played: Play) -> None:
@@ -286,6 +311,12 @@ def _damage(played: Play) -> None:
     large = max(packs, key=lambda each: each.stat().st_size)
     os.truncate(large, large.stat().st_size // 2)
     played.says("vault", "check", "--read-data", status=6)
+    pages = [each for each in (user.vault / "pages").rglob("*") if each.is_file()]
+    min(pages, key=lambda each: each.stat().st_mtime_ns).unlink()
+    played.says("vault", "scrub", status=6)
+    min(each for each in (user.vault / "pages").rglob("*") if each.is_file()).unlink()
+    played.says("vault", "check", "--heal", "--dry-run", status=6)
+    played.says("vault", "check", "--heal", status=6)  # what has no parity yet is left
     played.says("vault", "status")
     played.says("recover", "shop", "--to", user.folder / "out", status=3)
     played.says("vault", "rebuild", status=6)

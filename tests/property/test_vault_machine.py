@@ -21,7 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from knowngood.core.errors import Busy, NotFound, StoreFailed
+from knowngood.core.errors import Busy, KnowngoodError, NoSpace, NotFound, StoreFailed
 from knowngood.core.ids import Name
 from knowngood.core.log import Form, LogRecord
 from knowngood.core.model import Point
@@ -46,6 +46,9 @@ contents = st.dictionaries(paths, st.integers(0, len(_POOL) - 1), max_size=5).ma
     lambda chosen: {path: _POOL[at] for path, at in chosen.items()}
 )
 GONE = StoreFailed("the store is out of reach")
+FULL = NoSpace("the disk is full")
+faults = st.sampled_from([(GONE, True), (GONE, False), (FULL, True), (FULL, False)])
+"""What goes wrong, and whether for good: until it is mended, or only once."""
 
 
 class VaultMachine(RuleBasedStateMachine):
@@ -92,16 +95,20 @@ class VaultMachine(RuleBasedStateMachine):
         self.truth[point.id] = files
         return point
 
-    @rule(files=contents, at=st.integers(1, 40), after=st.booleans())
-    def protect_fails(self, files: dict[bytes, bytes], at: int, *, after: bool) -> None:
+    @rule(fault=faults, files=contents, at=st.integers(1, 40), after=st.booleans())
+    def protect_fails(
+        self, fault: tuple[KnowngoodError, bool], files: dict[bytes, bytes], at: int, *, after: bool
+    ) -> None:
         """The store goes away in the middle. What then counts is what the commits say."""
         self.small.follow()
         before = {point.id for point in self.small.catalog.points()}
-        self.faulty.fail(at, GONE, after=after, lasting=True)
-        with contextlib.suppress(StoreFailed):
-            self.small.protect(files)
+        self.faulty.fail(at, fault[0], after=after, lasting=fault[1])
+        told: set[bytes] = set()
+        with contextlib.suppress(StoreFailed, NoSpace):
+            told.add(self.small.protect(files).id)
         self.faulty.mend()
         self.small.follow()
+        assert told <= {point.id for point in self.small.catalog.points()}
         for point in self.small.catalog.points():
             if point.id not in before:
                 self.truth[point.id] = files
@@ -186,15 +193,17 @@ class VaultMachine(RuleBasedStateMachine):
         self.records += batch
         self.positions[position.sequence] = position
 
-    @rule(content=st.integers(0, len(_POOL) - 1), at=st.integers(1, 12), after=st.booleans())
-    def append_fails(self, content: int, at: int, *, after: bool) -> None:
+    @rule(fault=faults, content=st.integers(0, len(_POOL) - 1), at=st.integers(1, 12), after=st.booleans())
+    def append_fails(self, fault: tuple[KnowngoodError, bool], content: int, at: int, *, after: bool) -> None:
         """The store goes away in the middle. All of a commit counts, or nothing of it."""
         batch = self._batch(content)
-        self.faulty.fail(at, GONE, after=after, lasting=True)
-        with contextlib.suppress(StoreFailed):
-            self.log.write(batch)
+        self.faulty.fail(at, fault[0], after=after, lasting=fault[1])
+        told = 0
+        with contextlib.suppress(StoreFailed, NoSpace):
+            told = self.log.write(batch).sequence
         self.faulty.mend()
         with self.log.writer() as writer:
+            assert writer.next_sequence >= told
             assert writer.next_sequence in (len(self.records), len(self.records) + 3)
             self.records += batch if writer.next_sequence > len(self.records) else []
             self.positions[writer.next_sequence] = writer.position
@@ -214,11 +223,11 @@ class VaultMachine(RuleBasedStateMachine):
         with self.small.vault.session("is there") if beside else contextlib.nullcontext():
             fold(home.vault, home.catalog, Progress())
 
-    @rule(at=st.integers(1, 20), after=st.booleans())
-    def fold_fails(self, at: int, *, after: bool) -> None:
+    @rule(fault=faults, at=st.integers(1, 20), after=st.booleans())
+    def fold_fails(self, fault: tuple[KnowngoodError, bool], at: int, *, after: bool) -> None:
         """The store goes away in the middle."""
-        self.faulty.fail(at, GONE, after=after, lasting=True)
-        with contextlib.suppress(StoreFailed):
+        self.faulty.fail(at, fault[0], after=after, lasting=fault[1])
+        with contextlib.suppress(StoreFailed, NoSpace):
             fold(self.small.vault, self.small.catalog, Progress())
         self.faulty.mend()
 
@@ -244,11 +253,11 @@ class VaultMachine(RuleBasedStateMachine):
             self.small.collect(sifting=sifting)
         self._forget_what_has_gone()
 
-    @rule(at=st.integers(1, 60), after=st.booleans(), sifting=st.booleans())
-    def collect_fails(self, at: int, *, after: bool, sifting: bool) -> None:
+    @rule(fault=faults, at=st.integers(1, 60), after=st.booleans(), sifting=st.booleans())
+    def collect_fails(self, fault: tuple[KnowngoodError, bool], at: int, *, after: bool, sifting: bool) -> None:
         """The store goes away in the middle of a collection."""
-        self.faulty.fail(at, GONE, after=after, lasting=True)
-        with contextlib.suppress(StoreFailed):
+        self.faulty.fail(at, fault[0], after=after, lasting=fault[1])
+        with contextlib.suppress(StoreFailed, NoSpace):
             self.small.collect(sifting=sifting)
         self.faulty.mend()
         self._forget_what_has_gone()
@@ -283,11 +292,11 @@ class VaultMachine(RuleBasedStateMachine):
         """The index from the packs."""
         rebuild_index(self.small.vault, Progress())
 
-    @rule(at=st.integers(1, 20), after=st.booleans())
-    def rebuild_fails(self, at: int, *, after: bool) -> None:
+    @rule(fault=faults, at=st.integers(1, 20), after=st.booleans())
+    def rebuild_fails(self, fault: tuple[KnowngoodError, bool], at: int, *, after: bool) -> None:
         """The store goes away in the middle."""
-        self.faulty.fail(at, GONE, after=after, lasting=True)
-        with contextlib.suppress(StoreFailed):
+        self.faulty.fail(at, fault[0], after=after, lasting=fault[1])
+        with contextlib.suppress(StoreFailed, NoSpace):
             rebuild_index(self.small.vault, Progress())
         self.faulty.mend()
 

@@ -47,7 +47,7 @@ class MariaServer:
         """Its data folder, and the database."""
         self.folder.mkdir(parents=True)
         command = ["mariadb-install-db", "--no-defaults", f"--datadir={self.folder}", "--skip-test-db"]
-        command += ["--auth-root-authentication-method=normal", "--skip-name-resolve"]
+        command += ["--auth-root-authentication-method=normal", "--skip-name-resolve", f"--tmpdir={self.sockets}"]
         done = subprocess.run(command, check=False, capture_output=True)
         assert not done.returncode, done.stdout + done.stderr
         self.start()
@@ -59,6 +59,7 @@ class MariaServer:
         own = Path(server.sockets) / "s"
         command = ["mariadbd", "--no-defaults", f"--datadir={self.folder}", f"--socket={own}", "--skip-networking"]
         command += [f"--log-bin={self.folder}/bin", "--server-id=7", f"--pid-file={server.sockets}/pid"]
+        command += [f"--tmpdir={server.sockets}"]  # a server that starts removes what others have in a shared one
         command += ["--innodb-buffer-pool-size=16M", "--innodb-log-file-size=8M", "--sync-binlog=1"]
         self.socket.unlink(missing_ok=True)
         self.socket.symlink_to(own)

@@ -14,7 +14,12 @@ from typing import Any
 
 from tests.servers.following import open_folder
 
-BIN = Path("/usr/lib/postgresql/15/bin")
+BIN = max(
+    (each.parent for each in Path("/usr/lib/postgresql").glob("[0-9][0-9]/bin/postgres")),
+    default=Path("/usr/lib/postgresql/15/bin"),
+)
+"""Of the newest version that is installed; tools/debian13 has another one than Debian 12."""
+POSTGRES = str(BIN / "postgres")
 
 CONF = """
 listen_addresses = ''
@@ -34,14 +39,17 @@ log_min_messages = warning
 class Postgres:
     """A server that can be stopped, killed, and started again."""
 
-    def __init__(self, folder: Path, *, segment: int = 1, conf: str = "") -> None:
-        """Make one in a folder, without starting it. `segment` is in MiB."""
+    def __init__(self, folder: Path, *, segment: int = 1, conf: str = "", primary: Postgres | None = None) -> None:
+        """Make one in a folder, without starting it: a new one, or a standby of a primary. `segment` is in MiB."""
         self.folder = folder
         self.data = folder / "data"
         self.user = _unprivileged()
         if self.user:
             os.chown(folder, *_ids(self.user))
-        self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-N", f"--wal-segsize={segment}")
+        if primary is not None:
+            self.run("pg_basebackup", "-D", self.data, "-R", "-c", "fast", "-h", primary.folder, "-U", "postgres")
+        else:
+            self.run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-N", f"--wal-segsize={segment}")
         with open(self.data / "postgresql.conf", "a", encoding="utf-8") as file:
             file.write(CONF.format(folder=folder) + conf)
 

@@ -189,7 +189,7 @@ def test_a_drill(shop: Shop) -> None:
     report = done["report"]
     assert [each["came"] for each in report["checks"]] == ["passed", "passed"], report["checks"]
     assert (report["outcome"], report["rto_kept"], done["marked"]) == ("proven", True, True)
-    assert report["isolated"] == (os.geteuid() == 0)
+    assert report["isolated"] == report["sockets_hidden"] == (os.geteuid() == 0)
     assert [each["name"] for each in report["components"]] == ["b", "a", "uploads"]
     assert shop.user.asks("points", "shop")["points"][0]["status"] == "proven"
     assert "Drill of shop" in Path(done["page"]).read_text()
@@ -277,10 +277,13 @@ mark([*parts, Held("files", Never(), True)], 1.0)
 def test_beside_in_a_sandbox(shop: Shop) -> None:
     """Throw-away servers say where they are; killed, what they leave is found and goes with the next one."""
     shop.a.ask("SET", "k", "then")
+    shop.apply("checks:\n- {component: a, ask: GET k, expect: then}\npolicy: {hold: 1s}\n")
     shop.point()
     shop.a.ask("SET", "k", "now")
     with _sandbox(shop.user) as (process, found):
-        address = dict(each.split("=", 1) for each in found["a"])
+        assert [each["came"] for each in found["checks"]] == ["passed"]
+        (words,) = (each["address"] for each in found["components"] if each["name"] == "a")
+        address = dict(each.split("=", 1) for each in words)
         with contextlib.closing(Link(Address(socket=address["url"].removeprefix("unix://")))) as link:
             assert link.ask("GET", "k") == b"then"
         (left,) = leftovers_of(shop.user)
@@ -306,8 +309,8 @@ def leftovers_of(user: User) -> list[str]:
 
 
 @contextlib.contextmanager
-def _sandbox(user: User, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, list[str]]]]:
-    """It runs; the addresses that it told."""
+def _sandbox(user: User, *words: str) -> Iterator[tuple[subprocess.Popen[bytes], dict[str, Any]]]:
+    """It runs; what it told."""
     command = [PROGRAM, "recover", "shop", "--sandbox", "--json", *words]
     with subprocess.Popen(command, env=user.environment(), stdout=subprocess.PIPE) as process:
         assert process.stdout
@@ -317,7 +320,7 @@ def _sandbox(user: User, *words: str) -> Iterator[tuple[subprocess.Popen[bytes],
                 line = process.stdout.readline()
                 assert line, text
                 text += line
-            yield process, {each["name"]: each["address"] for each in json.loads(text)["components"]}
+            yield process, json.loads(text)
         finally:
             if process.poll() is None:
                 process.send_signal(signal.SIGINT)

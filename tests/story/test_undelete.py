@@ -104,3 +104,19 @@ def test_undelete_without_a_log(tale: Tale) -> None:
     user.does("undelete", "shop", "--path", "note", "--since", "-2d")
     assert (data / "note").read_text() == "the first words"
     assert paths(user.asks("undelete", "shop", "--since", "-1s")) == {"note": True}
+
+
+def test_undelete_of_a_file_that_was_written_to_under_another_name(tale: Tale) -> None:
+    """Only what concerns the path is replayed; by its inode it is seen that this was not all."""
+    does, user, data = tale.recorder, tale.user, tale.data
+    does.create("one", b"1111")
+    does.link("other", "one")
+    does.commits()
+    does.protects()
+    tale.clock.move(1)
+    does.write("other", b"2222")
+    does.unlink("other")
+    does.unlink("one")
+    does.commits()
+    user.does("undelete", "shop", "--path", "one")
+    assert (data / "one").read_bytes() == b"2222"

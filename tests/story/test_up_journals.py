@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -86,3 +88,49 @@ def test_any_write(user: User, data: Path, tmp_path: Path) -> None:
     user.does("vault", "check", "--read-data")
     (component,) = user.asks("timeline", "shop")["components"]
     assert [each["broken"] for each in component["covered"]] == [None]
+
+
+_TWO = """
+import os, sys
+number = 0
+while True:
+    number += 1
+    for folder in sys.argv[1:]:
+        fd = os.open(f"{folder}/n", os.O_WRONLY | os.O_CREAT, 0o644)
+        os.pwrite(fd, b"%09d" % number, 0)
+        os.close(fd)
+"""
+
+
+def test_a_point_of_two_folders_is_held(tmp_path: Path) -> None:
+    """A program writes into one and then into the other without a pause: in every held point the second is at most one
+    behind, never ahead."""
+    one, other = tmp_path / "one", tmp_path / "other"
+    for folder in (one, other):
+        folder.mkdir()
+    user = User(tmp_path)
+    user.begins()
+    lines = [f"  {each.name}: {{kind: files, path: {each}, capture: journal}}" for each in (one, other)]
+    policy = "policy: {hold: 1s, rpo: 1d, points: {held: 1s}}"
+    (tmp_path / "shop.yaml").write_text("\n".join(["service: shop", "components:", *lines, policy, ""]))
+    user.does("service", "apply", tmp_path / "shop.yaml")
+    held: list[dict[str, Any]] = []
+    with up(user) as running:
+        running.until("point", service="shop")
+        _until(user, "journal")
+        writer = subprocess.Popen([sys.executable, "-c", _TWO, str(one), str(other)])
+        try:
+            deadline = time.monotonic() + _DEADLINE
+            while len(held) < 2:
+                running.until("point", service="shop")
+                held = [each for each in user.asks("points", "shop")["points"] if each["level"] == "L1"]
+                held = [each for each in held if all(c["capture"] == "journal" for c in each["components"])]
+                assert time.monotonic() < deadline, user.asks("points", "shop")["points"]
+        finally:
+            writer.kill()
+            writer.wait()
+        running.ends()
+    for point in held:
+        user.does("recover", "shop", "--at", point["id"], "--to", tmp_path / point["id"])
+        first, second = (int((tmp_path / point["id"] / each / "n").read_text() or 0) for each in ("one", "other"))
+        assert second <= first <= second + 1, point

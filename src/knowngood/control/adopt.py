@@ -14,6 +14,7 @@ from knowngood.control.home import Home
 from knowngood.control.services import find_service, list_services, parse_service, service_text
 from knowngood.core.errors import Exists, KnowngoodError, NotFound, UsageError
 from knowngood.core.fit import did_you_mean
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.model import HOOKS, Hooks, Point, ServiceSpec
 from knowngood.vault.catalog import Catalog
 
@@ -56,7 +57,7 @@ def _definition(point: Point) -> ServiceSpec | None:
     try:
         service = _DEFINITION.decode(point.definition)
         checked = parse_service(service_text(service), f"the definition in point {point.id.hex()[:8]}")
-    except (msgspec.DecodeError, KnowngoodError, ValueError):
+    except (*MALFORMED, KnowngoodError, ValueError):
         return None
     return checked if checked == service and service.name == point.service else None
 

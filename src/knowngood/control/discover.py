@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
 
-from knowngood.control.services import component_name, service_text
+from msgspec.structs import replace
+
+from knowngood.control.proposal import Proposal, exclusions, options_of
+from knowngood.control.services import component_name
 from knowngood.core.errors import NotFound
 from knowngood.core.model import ComponentSpec, Policy, ServiceSpec
-from knowngood.linux.running import Process, listens_at, processes, writes_to
+from knowngood.linux.running import Process, listens_at, processes, state_folders, writes_to
 
 _ELSEWHERE = (
     "/proc",
@@ -35,25 +37,15 @@ _DATABASES = {
     "mariadbd": "mariadb",
     "mysqld": "mariadb",
 }
-
-
-@dataclass(slots=True)
-class Proposal:
-    """A service that may be meant, and what there is to say about it."""
-
-    service: ServiceSpec | None
-    notes: list[str] = field(default_factory=list[str])
-
-    @property
-    def text(self) -> str:
-        """As a file, with the notes as comments."""
-        comments = "".join(f"# {each}\n" for each in self.notes)
-        return comments + (service_text(self.service) if self.service else "")
+_SQLITE = b"SQLite format 3\0"
+_LOGGED = b"\2\2"  # of a database with a write-ahead log (fileformat2, 1.3.3)
+_MOST = 64  # databases of SQLite, and units
 
 
 def discover(name: str, unit: str, kinds: Collection[str], ours: str) -> Proposal:
-    """Databases that listen here, and folders in which they or the processes of a systemd unit write. Of one unit, or
-    of the whole host when it is empty. `ours` is the home, which is nobody's data. Raises NotFound."""
+    """Databases that listen here or are open, and folders in which the processes of a systemd unit write or that it was
+    given for its state. Of one unit, or of the whole host when it is empty. `ours` is the home, which is nobody's data.
+    Raises NotFound."""
     unit = unit.removesuffix(".service")
     found = [each for each in processes() if not unit or each.unit == unit]
     if unit and not found:
@@ -63,17 +55,18 @@ def discover(name: str, unit: str, kinds: Collection[str], ours: str) -> Proposa
         with suppress(OSError):  # it has ended, or may not be looked into
             seeking.database(each)
     for each in found:
-        if unit and each.program not in _DATABASES:
+        if each.program not in _DATABASES:
             with suppress(OSError):
-                seeking.files(writes_to(each.pid))
+                seeking.files(each, writes_to(each.pid), taken=bool(unit))
     components = seeking.components()
+    notes = [*seeking.notes, *seeking.other_units(unit)]
     if not components:
-        seeking.notes.append("nothing was found that this version can protect; to protect a folder: "
-                             "knowngood service add NAME --files PATH")  # fmt: skip
-        return Proposal(None, seeking.notes)
-    seeking.notes.append("a proposal: look it over, then: knowngood service apply FILE")
+        notes.append("nothing was found that this version can protect; to protect a folder: "
+                     "knowngood service add NAME --files PATH")  # fmt: skip
+        return Proposal(None, notes)
+    notes.append("a proposal: look it over, then: knowngood service apply FILE")
     service = ServiceSpec(name=_clean(name or unit or "host"), components=tuple(components), policy=Policy(rpo=300))
-    return Proposal(service, seeking.notes)
+    return Proposal(service, notes, seeking.about)
 
 
 class _Seeking:
@@ -81,64 +74,89 @@ class _Seeking:
 
     def __init__(self, kinds: Collection[str], ours: str) -> None:
         self.notes: list[str] = []
+        self.about: dict[str, list[str]] = {}  # component → what there is to say about it
         self._kinds = kinds
         self._ours = os.path.realpath(ours)
-        self._databases: dict[tuple[str, str], ComponentSpec] = {}
-        self._taken: set[str] = set()  # folders of databases
+        self._servers: dict[tuple[str, str], tuple[ComponentSpec, str]] = {}  # and what there is to say
+        self._files: dict[str, str] = {}  # databases of SQLite: by path, what there is to say
+        self._taken: set[str] = set()  # folders of servers
         self._folders: set[str] = set()
+        self._units: set[str] = set()  # that have folders, and were not asked for
 
     def database(self, process: Process) -> None:
         """A database server that listens."""
         kind = _DATABASES.get(process.program)
-        if kind is None:
+        if kind is None or _within(process.folder, self._ours):  # a throw-away server of ours
             return
         paths, ports = listens_at(process.pid)
         if not paths and not ports:
             return  # a child of one
         self._taken.add(process.folder)
         where = paths[0] if paths else f"port {ports[0][1]}"
-        make = _OPTIONS.get(kind)
-        if kind not in self._kinds or make is None:
+        if kind not in self._kinds:
             self.notes.append(f"{process.program} (process {process.pid}) listens at {where}: add it by hand, "
                               f"its folder is {process.folder}")  # fmt: skip
             return
-        options = make(paths, ports)
-        self._databases.setdefault((kind, str(options)), ComponentSpec(name=kind, kind=kind, options=options))
+        said = f"{process.program}, process {process.pid}, its folder is {process.folder}"
+        options = options_of(kind, paths, ports)
+        self._servers.setdefault((kind, str(options)), (ComponentSpec(name=kind, kind=kind, options=options), said))
 
-    def files(self, paths: Iterable[str]) -> None:
-        """Files that are written."""
+    def files(self, process: Process, paths: Iterable[str], *, taken: bool) -> None:
+        """Files that a process writes, and the folders that it was given; folders are `taken` of a unit only."""
+        folders = set(state_folders(process.pid)) if process.unit else set[str]()
         for path in paths:
-            folder = os.path.dirname(path)
-            real = os.path.realpath(folder)
-            if not any(_within(real, each) for each in (*_ELSEWHERE, self._ours, *self._taken)) and folder != "/":
-                self._folders.add(folder)
+            if self._is_elsewhere(os.path.dirname(path)):
+                continue
+            if "sqlite" in self._kinds and (said := _sqlite(path)) is not None and len(self._files) < _MOST:
+                self._files.setdefault(path, f"{said}; open in {process.program}, process {process.pid}")
+            elif not path.endswith(("-wal", "-shm", "-journal")):
+                folders.add(os.path.dirname(path))
+        folders = {each for each in folders if not self._is_elsewhere(each) and os.path.isdir(each)}
+        if taken:
+            self._folders |= folders
+        elif folders and process.unit:
+            self._units.add(process.unit)
+
+    def _is_elsewhere(self, folder: str) -> bool:
+        real = os.path.realpath(folder)
+        return folder == "/" or any(_within(real, each) for each in (*_ELSEWHERE, self._ours, *self._taken))
+
+    def other_units(self, unit: str) -> list[str]:
+        """What to ask for next, when one unit was not."""
+        if unit:
+            return []
+        names = sorted(self._units)[:_MOST]
+        return [f"the unit {each} has folders of its own: knowngood service discover --unit {each}" for each in names]
 
     def components(self) -> list[ComponentSpec]:
         """All of it, with names of their own; a folder in another one is in that already."""
-        names: set[str] = set()
-        made: list[ComponentSpec] = []
         tops = [each for each in sorted(self._folders) if not any(_within(each, o) for o in self._folders - {each})]
-        folders = [ComponentSpec(name="", kind="files", path=each) for each in tops]
-        for each in (*self._databases.values(), *folders):
-            name = component_name(each.path or each.name, names)
-            names.add(name)
-            made.append(ComponentSpec(name=name, kind=each.kind, path=each.path, options=each.options))
+        found = [
+            *self._servers.values(),
+            *((ComponentSpec(name="", kind="sqlite", path=path), said) for path, said in sorted(self._files.items())),
+            *((ComponentSpec(name="", kind="files", path=path), "") for path in tops),
+        ]
+        made: list[ComponentSpec] = []
+        for each, said in found:
+            name = component_name(each.path or each.name, {other.name for other in made})
+            exclude = exclusions(each, sorted(self._files)) if each.kind == "files" else ()
+            made.append(replace(each, name=name, exclude=exclude))
+            self.about[name] = [said] if said else []
         return made
 
 
-def _redis(paths: list[str], ports: list[tuple[str, int]]) -> dict[str, str]:
-    return {"url": f"unix://{paths[0]}" if paths else f"redis://{_host(ports[0][0])}:{ports[0][1]}"}
-
-
-_OPTIONS: dict[str, Callable[[list[str], list[tuple[str, int]]], dict[str, str]]] = {"redis": _redis}
-"""How components of a kind say where they are."""
-
-
-def _host(address: str) -> str:
-    """An address that a client can use."""
-    if address in ("0.0.0.0", "::"):  # noqa: S104 - nothing is bound to it
-        return "127.0.0.1"
-    return f"[{address}]" if ":" in address else address
+def _sqlite(path: str) -> str | None:
+    """What there is to say about a database of SQLite; None when a file is none. Raises OSError."""
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        head = os.pread(fd, 20, 0)
+    finally:
+        os.close(fd)
+    if not head.startswith(_SQLITE):
+        return None
+    if head[18:20] == _LOGGED:
+        return "followed commit by commit"
+    return "copied at each point; to be followed commit by commit, its program sets PRAGMA journal_mode=WAL"
 
 
 def _within(path: str, folder: str) -> bool:

@@ -53,6 +53,10 @@ def _facts(report: Mapping[str, Any]) -> str:
             "network",
             "of its own: nothing outside could be reached" if report["isolated"] else "the host's: not run as root",
         ),
+        (
+            "sockets of the host",
+            "hidden: no server of it could be reached" if report["sockets_hidden"] else "could be seen",
+        ),
     ]
     return _table(("", ""), rows, ())
 

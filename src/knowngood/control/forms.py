@@ -16,8 +16,8 @@ from knowngood.control.values import Cadence, Capture, Form, Name, Names, Path, 
 from knowngood.core.errors import KnowngoodError, UsageError
 from knowngood.core.fit import did_you_mean, misfits
 from knowngood.core.model import MAX_HOLD, ComponentSpec, Keep, Policy, ServiceSpec
-from knowngood.core.ports import KindTraits
 from knowngood.core.sizes import span_short
+from knowngood.core.traits import KindTraits
 
 _FILES = "files"  # the kind whose keys are all listed in the form
 _LONGEST_OPTION = 4096

@@ -51,6 +51,7 @@ class Home:
     up.lock                 which process keeps the promises (`knowngood up`)
     up.sock                 where it answers
     tidied                  when the home was last tidied
+    lapses.json             what could have been lost at worst, and when writes were not waited for
     drills/NAME/…           signed reports of drills, as JSON and to be read
     sandboxes/              which private folders are in use; what is there and unlocked was left behind
     checks/                 scripts that services name by a relative path
@@ -113,6 +114,11 @@ class Home:
     def tidied(self) -> str:
         """When the home was last tidied; only a schedule goes by it."""
         return os.path.join(self.path, "tidied")
+
+    @property
+    def lapses(self) -> str:
+        """How well promises were kept; may be deleted."""
+        return os.path.join(self.path, "lapses.json")
 
     @property
     def drills(self) -> str:

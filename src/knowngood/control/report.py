@@ -8,7 +8,7 @@ from knowngood.flow.parts import Parts
 from knowngood.vault.epoch import latest_epoch
 from knowngood.vault.forget import bad_packs, spent_packs
 from knowngood.vault.index import Index
-from knowngood.vault.layout import INDEX, PACKS, PAGES, SEGMENTS
+from knowngood.vault.layout import INDEX, PACKS, PAGES, PARITY_LOGS, PARITY_PACKS, SEGMENTS
 from knowngood.vault.reserve import reserved_bytes
 from knowngood.vault.session import SessionCard, list_sessions
 
@@ -29,6 +29,7 @@ class VaultState:
     segments: int
     segment_bytes: int
     logs: int
+    parity_bytes: int
     index_bytes: int
     index_names: int
     reserve_bytes: int
@@ -61,6 +62,7 @@ def vault_state(parts: Parts, location: str) -> VaultState:
         segments=len(segments),
         segment_bytes=sum(segments.values()),
         logs=len(catalog.log.timelines()),
+        parity_bytes=sum(each.size for folder in (PARITY_PACKS, PARITY_LOGS) for each in store.list(folder)),
         index_bytes=sum(each.size for each in store.list(INDEX)),
         index_names=Index.open(store, latest_epoch(store)).rows,
         reserve_bytes=reserved_bytes(store),

@@ -10,10 +10,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from knowngood.control.home import Home
+from knowngood.control.lapses import Breach, Lapses, risk_of
 from knowngood.control.proof import Amiss, Proof, amiss, proof_of
 from knowngood.control.services import Broken, list_services
 from knowngood.control.up.client import running
-from knowngood.control.up.protocol import Running, ServiceNow
+from knowngood.control.up.protocol import FollowerState, Running, ServiceNow
 from knowngood.control.up.work import Newest, newest_points
 from knowngood.control.workshop import Workshop
 from knowngood.core.errors import Busy, KnowngoodError, NotFound
@@ -21,6 +22,7 @@ from knowngood.core.instants import SECOND, now_ns
 from knowngood.core.model import Point, ServiceSpec
 from knowngood.core.sizes import span_text
 from knowngood.vault.catalog import Catalog
+from knowngood.vault.forget import bad_packs
 
 NOT_RUNNING = "knowngood up is not running"
 _A_LITTLE = 5.0
@@ -52,6 +54,18 @@ class Verdict:
     proof: Proof = field(default_factory=Proof)
     rto: float = 0  # how long recovery may take; 0: nothing is promised
     amiss: Amiss | None = None  # with what is promised about recovery
+    worst: float | None = None  # what would have been lost at the worst moment of the last 24 hours; None: unmeasured
+    breaches: tuple[Breach, ...] = ()  # times in which writes did not wait for the vault, though they are to
+
+
+@dataclass(frozen=True, slots=True)
+class ReadBack:
+    """What reading the vault back found, as this home knows: how many objects were read, when the one was that was read
+    longest ago (ns, 0: none was), and how many were damaged."""
+
+    objects: int = 0
+    oldest_ns: int = 0
+    damaged: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +76,18 @@ class Report:
     keeper: Running | None
     trouble: KnowngoodError | None
     silent: Busy | None = None
+    read_back: ReadBack = field(default_factory=ReadBack)
 
     @property
     def kept(self) -> bool:
         """Whether everything that is promised is kept, for certain."""
         kept = all(each.state == State.KEPT or not _promises(each) for each in self.verdicts)
-        return kept and not any(each.amiss for each in self.verdicts)
+        return kept and not any(each.amiss or unsafe(each) for each in self.verdicts)
+
+
+def unsafe(verdict: Verdict) -> Sequence[FollowerState]:
+    """Components whose writes are to wait for the vault, and do not now."""
+    return [each for each in verdict.now.followers if each.unsafe] if verdict.now else []
 
 
 def _promises(verdict: Verdict) -> bool:
@@ -86,11 +106,17 @@ def assess(shop: Workshop, only: str | None = None) -> Report:
     catalog, trouble = _catalog(shop)
     try:
         judged = [_judged(each, shop.home, catalog, asked, trouble) for each in services]
+        read_back = _read_back(catalog)
     finally:
         catalog.close()
     judged += [_unreadable(each) for each in broken]
     judged.sort(key=lambda each: (list(State).index(each.state), -(each.at_risk or 0), each.name))
-    return Report(tuple(judged), asked.keeper, trouble, asked.silent)
+    return Report(tuple(judged), asked.keeper, trouble, asked.silent, read_back)
+
+
+def _read_back(catalog: Catalog) -> ReadBack:
+    rows = catalog.checked().values()
+    return ReadBack(len(rows), min((at for at, _ in rows), default=0), len(bad_packs(catalog)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +163,7 @@ def _judged(
     except KnowngoodError as wrong:
         newest, trouble = Newest(None, None), trouble or wrong
     now = next((each for each in keeper.services if each.name == service.name), None) if keeper else None
-    at_risk = _at_risk(service, age_of(newest.complete, now), now)
+    at_risk = risk_of(service, age_of(newest.complete, now), now)
     if trouble:
         state, reason, fix = State.BROKEN, trouble.message, trouble.hint
     elif newest.complete is None:
@@ -151,6 +177,8 @@ def _judged(
     wrong = amiss(service.name, policy, proof, now_ns())
     if wrong:
         reason, fix = "; ".join(filter(None, (reason, wrong.reason))), fix or wrong.fix
+    lapses = Lapses(home)
+    worst = [each for each in (lapses.worst(service.name, now_ns()), at_risk) if each is not None]
     return Verdict(
         service.name,
         state,
@@ -164,6 +192,8 @@ def _judged(
         proof,
         policy.rto,
         wrong,
+        max(worst, default=None),
+        tuple(lapses.breaches(service.name)),
     )
 
 
@@ -184,15 +214,6 @@ def age_of(complete: Point | None, now: ServiceNow | None) -> float | None:
         return now.age
     age = (now_ns() - complete.started_ns) / SECOND
     return max(0.0, age) if age > -_A_LITTLE else None
-
-
-def _at_risk(service: ServiceSpec, age: float | None, now: ServiceNow | None) -> float | None:
-    """Seconds of changes that would be lost now: with logs of all components, what is not in them yet."""
-    behind = {each.component: each.behind for each in now.followers if each.holds} if now else {}
-    delays = [behind.get(each.name) for each in service.components]
-    if age is None or not delays or None in delays:
-        return age
-    return min(age, max(each for each in delays if each is not None))
 
 
 _Finding = tuple[State, str, str]
@@ -244,6 +265,9 @@ def headline(report: Report) -> str:
     if not report.verdicts:
         return "there is no service: nothing is protected"
     unproven = [each for each in report.verdicts if each.amiss]
+    waiting = [each for each in report.verdicts if unsafe(each)]
+    if waiting and not failing:
+        return f"writes do not wait for the vault, though they are to: {', '.join(names(waiting))}"
     if unproven and not failing:
         return f"recovery is not as promised: {', '.join(names(unproven))}"
     if not promised:

@@ -111,6 +111,10 @@ class Busy(KnowngoodError):
     retry = Retry.LATER
 
 
+class NotYet(Busy):
+    """It waits for something that is under way, and will be possible by itself."""
+
+
 class Fenced(KnowngoodError):
     """A collector has ended this writing session; nothing was lost, run the verb again."""
 

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from knowngood.core.model import ComponentSpec
-from knowngood.core.ports import KindTraits
+from knowngood.core.traits import KindTraits
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import mmap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Protocol
 
+from knowngood.core.beside import Beside
 from knowngood.core.buffers import Buffer
+from knowngood.core.errors import KnowngoodError
 from knowngood.core.ids import Name
 from knowngood.core.log import LogRecord
 from knowngood.core.model import Checkpoint, ComponentSpec, Problem, Totals
 from knowngood.core.progress import Progress
+from knowngood.core.rows import Rows, RowsRequest
+from knowngood.core.traits import KindTraits, StoreTraits
 
 # ---------------------------------------------------------------------------------------------------------- stores
-
-
-@dataclass(frozen=True, slots=True)
-class StoreTraits:
-    """Capabilities of a store, as declared data."""
-
-    durable_put: bool = True  # an object is on stable storage when `put` returns
-    ranged_get: bool = True
-    deletes: bool = True
-    sequential: bool = False  # tape: reading in order is far cheaper
-    local: bool = False  # a cache on this machine would gain nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +68,8 @@ class Store(Protocol):
         """
         ...
 
-    def delete(self, key: str) -> None:
-        """Remove an object for good; no error when it is not there."""
+    def delete(self, *keys: str) -> None:
+        """Remove objects for good, in no particular order; no error when one is not there."""
         ...
 
     def free_bytes(self) -> int | None:
@@ -143,29 +136,6 @@ class PageSource(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
-    """A key of a component of one kind in a service file; its value is text."""
-
-    name: str
-    example: str
-    required: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class KindTraits:
-    """What a kind can do, as declared data. A point is never better than its weakest component."""
-
-    name: str
-    capture: tuple[str, ...] = ("scan",)
-    unasked: tuple[str, ...] = ()  # levels that are never taken unless they are asked for: they mount something
-    holds: bool = False
-    parts: bool = True  # single paths can be recovered
-    located: bool = True  # its components are at a path, and return there
-    options: tuple[Option, ...] = ()
-    untils: tuple[str, ...] = ()  # what can be said of a place in the component's own log where recovery is to end
-
-
-@dataclass(frozen=True, slots=True)
 class CaptureContext:
     """What a kind is given to make a checkpoint."""
 
@@ -191,10 +161,15 @@ class Captured:
 class Holder(Protocol):
     """Holds the writes of one component for a bounded moment, so that all components have one instant in common."""
 
+    def prepare(self, lease: float) -> None:
+        """Do all that takes time and holds nothing: connect, ask, say who lets go when we do not. `release` is to
+        follow. Raises KnowngoodError."""
+        ...
+
     def hold(self, lease: float) -> None:
         """Return when no write is acknowledged any more. After `lease` seconds writes go on, whatever becomes of us.
 
-        Raises KnowngoodError when they cannot be held; then nothing is held.
+        Raises KnowngoodError when they cannot be held; then nothing is held. It prepares itself when nobody has.
         """
         ...
 
@@ -214,8 +189,11 @@ class Standing:
     Without a base, only `checkpoint` comes next: nobody knows what changed since the last one. `file` is a descriptor
     that can be read when something may have changed, -1 for none; another one after each checkpoint; with `prompt` it
     is worth looking as soon as it can be. `due`: so much has gathered that a checkpoint ought to come soon. `holder` is
-    None where writes cannot be held. With `unheld`, it holds none, and tells whether any came: the checkpoint has to be
-    made between mark and release.
+    None where writes cannot be held. With `unheld`, the checkpoint has to be made between mark and release: there is no
+    mark to go back to. It may hold no writes, and only tell whether any came. `ahead` reads beforehand what that
+    checkpoint would have to read. `beside` makes the base that is wanted; None when none is, or where bases are only
+    made within a checkpoint. `unready` is why no checkpoint can be made now. `unsafe` is why writes are acknowledged
+    before they are in the vault, though the component asks for it; empty while all wait; None for not asked.
     """
 
     level: str
@@ -226,6 +204,10 @@ class Standing:
     due: bool = False
     holder: Holder | None = None
     unheld: bool = False
+    ahead: Callable[[ChunkSink], None] | None = None
+    beside: Beside | None = None
+    unready: KnowngoodError | None = None
+    unsafe: str | None = None
 
 
 class Durable(Enum):
@@ -276,7 +258,8 @@ class Follower(Protocol):
     def checkpoint(self, context: CaptureContext, first: int, time_ns: int) -> Followed:
         """The component's state now; `landed` and `remember` are to follow when records and checkpoint are committed.
 
-        Without a base it is read anew, and the record is a gap: earlier checkpoints do not lead there.
+        Without a base it is read anew, and the record is a gap: earlier checkpoints do not lead there. Raises NotYet
+        while that base is read beside.
         """
         ...
 
@@ -295,9 +278,9 @@ class Follower(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RecoveryRequest:
-    """What is to be recovered, and how. `target` is a folder; `paths` are exact paths or patterns, all when empty.
-
-    `until` is a place in the component's own log, one of its kind's `untils` and a value: what came later is left out.
+    """What is to be recovered, and how. `target` is a folder, or empty for where its kind knows that it was; `paths`
+    are exact paths or patterns, all when empty. `until` is a place in the component's own log, one of its kind's
+    `untils` and a value: what came later is left out.
 
     What the component excludes from its checkpoints is no extra: it is never deleted.
     """
@@ -309,6 +292,7 @@ class RecoveryRequest:
     exclude: tuple[str, ...] = ()
     exclude_caches: bool = False
     until: tuple[str, str] | None = None
+    component: ComponentSpec | None = None  # as it is defined here
 
 
 @dataclass(slots=True)
@@ -322,8 +306,10 @@ class RecoveryPlan:
     same: int = 0
     delete: int = 0
     write_bytes: int = 0
-    # (what, path), the first few of each
-    samples: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])
+    hindrance: str = ""  # why it cannot be carried out as things are
+    notes: tuple[str, ...] = ()  # what to know before it is
+    place: str = ""  # where it goes, when the request leaves that to the kind
+    samples: list[tuple[str, bytes]] = field(default_factory=list[tuple[str, bytes]])  # (what, path), a few of each
 
 
 @dataclass(slots=True)
@@ -336,6 +322,7 @@ class Recovered:
     deleted: int = 0
     problems: list[Problem] = field(default_factory=list[Problem])
     problem_count: int = 0
+    kept: str = ""  # where what was replaced is kept
 
 
 class Sandbox(Protocol):
@@ -391,6 +378,9 @@ class Kind(Protocol):
         ...
 
     def sandbox(self, component: ComponentSpec, folder: str) -> Sandbox:
-        """Start a throw-away server on what was recovered into a folder; return when it answers. Raises KnowngoodError,
-        Unsupported where there is nothing to start."""
+        """Start a throw-away server on a recovered folder; return when it answers. Unsupported: there is none."""
+        ...
+
+    def rows(self, component: ComponentSpec, found: Mapping[str, str], request: RowsRequest) -> Rows:
+        """Some rows of what runs in a sandbox at this address. Raises NotFound, Unsupported where there are none."""
         ...

@@ -20,6 +20,12 @@ class ChainBroken(KnowngoodError):
     code = "chain-broken"
 
 
+class Beyond(KnowngoodError):
+    """The server's log was read further already."""
+
+    code = "beyond"
+
+
 class Away(StoreFailed):
     """The server cannot be reached now."""
 
@@ -31,7 +37,7 @@ class Taken:
     """What came, and where the server's log is after it, in the server's terms: what a resumption begins at.
 
     `note` says what of the server is not as it should be, for people; empty when all is well. `more`: the server had
-    written more before it was asked, which has not come yet.
+    written more before it was asked, which has not come yet. `unsafe` is as in Standing.
     """
 
     steps: Sequence[Step]
@@ -40,6 +46,7 @@ class Taken:
     """Of a feed whose files change in place: what they have at this position. Good until the next `take`."""
     note: str = ""
     more: bool = False
+    unsafe: str | None = None
 
 
 class Feed(Protocol):
@@ -85,4 +92,13 @@ class Feed(Protocol):
 
     def close(self) -> None:
         """Let go of the server. What it keeps for a resumption stays."""
+        ...
+
+
+class Spare(Feed, Protocol):
+    """A second feed of a database, which gives a new base while the first one goes on. It says nothing to the server
+    that the first one's word depends on."""
+
+    def reach(self, position: bytes) -> Taken:
+        """What came up to a position of the first one, which is waited for, briefly. Raises Beyond, and as `take`."""
         ...

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 from collections.abc import Callable, Iterator, Sequence
 
 from knowngood.core.errors import KnowngoodError, NoSpace, StoreFailed
 from knowngood.core.log import Gap, LogRecord, Operation
 from knowngood.core.ports import CaptureContext, Captured, ChunkSink, Durable, Followed, Standing
-from knowngood.databases.feed import ChainBroken, Feed
-from knowngood.databases.image import Image
-from knowngood.databases.local import LocalFiles
-from knowngood.databases.paged import ReadAt
+from knowngood.databases.bases import Base, Bases
+from knowngood.databases.feed import ChainBroken, Feed, Spare
+from knowngood.databases.preparing import Preparation
 from knowngood.databases.remembered import Holding, Remembered
 from knowngood.databases.steps import Step, Write, records
 
@@ -31,67 +29,128 @@ _TAKEN_BYTES = 64 << 20  # while the vault is away, so much waits here; the rest
 
 
 class DatabaseFollower:
-    """One database that is followed."""
+    """One database that is followed. Its bases are made within checkpoints until somebody makes one beside."""
 
-    def __init__(self, feed: Feed, state_dir: str, owner: tuple[int, int], clock: Callable[[], int]) -> None:
-        """Raises Busy when it is followed already in this state folder."""
+    def __init__(
+        self,
+        feed: Feed,
+        state_dir: str,
+        owner: tuple[int, int],
+        clock: Callable[[], int],
+        spare: Callable[[], Spare] | None = None,
+    ) -> None:
+        """`spare` makes a second feed, where there can be one. Raises Busy when it is followed already in this state
+        folder."""
         self._holding = Holding(state_dir)
         self._feed = feed
+        self._spare = spare
         self._remembered = Remembered(state_dir)
-        self._local = LocalFiles(os.path.join(state_dir, "growing"))
+        self._bases = Bases(state_dir, self._remembered, owner, clock)
         self._owner = owner
-        self._clock = clock
-        self._image: Image | None = None
+        self._base: Base | None = None
         self._based = False
-        self._base = b""  # the checkpoint on which the log goes on
+        self._checkpoint_id = b""  # the checkpoint on which the log goes on
         self._gap = Gap.NOT_RUNNING
         self._reason = ""
         self._note = ""  # of the server
+        self._unsafe: str | None = None  # so are its writes
         self._taken: list[Step] = []  # and not yet known to be in the log
         self._waiting = 0  # bytes of it
-        self._read: ReadAt | None = None  # what files whose pages change have at the position
-        self._position = b""  # of the server's log, as far as it was taken
         self._given = 0, b""  # how much of it was given as records last, and the position after that
         self._durable = b""  # the position up to which it is, in the log or here
-        self._made: tuple[bytes, bytes] | None = None  # the checkpoint that was made last, and its position
+        self._made: tuple[bytes, Base, bytes] | None = None  # the checkpoint that was made last, and its position
+        self._preparation = Preparation(self._prepared_by)
 
     @property
     def standing(self) -> Standing:
         """How well it is followed."""
-        due = self._based and self._image is not None and self._image.waiting_bytes > DUE_BYTES
+        due = self._based and self._base is not None and self._base.image.waiting_bytes > DUE_BYTES
         takes = self._based and self._waiting < _TAKEN_BYTES  # else it would be woken again and again for nothing
         file, why = self._feed.fileno() if takes else -1, self._reason or self._note
-        return Standing(LEVEL, why, self._based, file, True, due, self._feed.holder)
+        beside = self._preparation if not self._based or (self._is_long and self._spare) else None
+        unready = self._preparation.unready if self._preparation.is_used and not self._based else None
+        return Standing(
+            LEVEL,
+            why,
+            self._based,
+            file,
+            True,
+            due,
+            self._feed.holder,
+            beside=beside,
+            unready=unready,
+            unsafe=self._unsafe,
+        )
+
+    @property
+    def _has_the_feed(self) -> bool:
+        """Whether the first feed is ours: without a base, who reads one has it."""
+        return self._based or not self._preparation.is_running
+
+    @property
+    def _is_long(self) -> bool:
+        return self._base is not None and self._base.image.is_long(REPLAYED_BYTES, REPLAYED_TIMES)
+
+    # --------------------------------------------------------------------------------------------------- a base beside
+
+    def _prepared_by(self, context: CaptureContext) -> Base:
+        """A new base; in another thread. The first feed is used when nobody else does: while there is no base."""
+        with _local():
+            if not self._based:
+                made = self._bases.resumed(self._feed, context)
+                if made is None:
+                    made = self._anew(context)
+                    _put(made, context)
+                return made
+            assert self._spare is not None
+            assert self._base is not None
+            spare = self._spare()
+            try:
+                made = self._bases.new(spare, context, self._base.local, spare)
+                _put(made, context)
+            except BaseException:
+                spare.close()
+                raise
+        return made
+
+    def _anew(self, context: CaptureContext) -> Base:
+        self._remembered.forget()
+        return self._bases.new(self._feed, context, None)
 
     # ------------------------------------------------------------------------------------------------------- a tick
 
     def look(self) -> bool:
         """Take in what came. Raises KnowngoodError while the server is away."""
-        if not self._based or self._image is None:
+        try:
+            self._preparation.keep_up(self._feed)
+        except OSError as wrong:
+            raise _ours(wrong) from None
+        if not self._based or self._base is None:
             return False
         if self._waiting < _TAKEN_BYTES:
-            self._take_in(self._image)
+            self._take_in(self._base)
         return bool(self._taken)
 
-    def _take_in(self, image: Image) -> None:
+    def _take_in(self, base: Base) -> None:
         try:
-            self._take(image)
+            self._take(base)
         except ChainBroken as wrong:
             self._lost(Gap.OTHER, wrong.message)
         except OSError as wrong:  # the feed does not give it again
             self._lost(Gap.OTHER, "what its server wrote could not be kept here")
             raise _ours(wrong) from None
 
-    def _take(self, image: Image) -> None:
+    def _take(self, base: Base) -> None:
         taken = self._feed.take()
-        image.apply(taken.steps)
+        base.image.apply(taken.steps)
         self._taken += taken.steps
         self._waiting += _bytes_of(taken.steps)
-        self._position, self._note, self._read = taken.position, taken.note, taken.read
+        base.position, self._note, base.read = taken.position, taken.note, taken.read
+        self._unsafe = taken.unsafe
 
     def records(self, sink: ChunkSink, first: int, time_ns: int) -> Sequence[LogRecord]:  # noqa: ARG002 - all is raw
         """What came, in records numbered from `first`."""
-        self._given = len(self._taken), self._position
+        self._given = len(self._taken), self._base.position if self._base else b""
         return records(self._taken, self._owner, first, time_ns)
 
     def landed(self, where: Durable = Durable.LOG) -> None:
@@ -101,7 +160,7 @@ class DatabaseFollower:
             self._taken, self._given = self._taken[count:], (0, position)
             self._durable = position or self._durable
             self._waiting = _bytes_of(self._taken)
-        if where != Durable.HERE and self._durable:
+        if where != Durable.HERE and self._durable and self._has_the_feed:
             with contextlib.suppress(KnowngoodError):  # the server is away: it is told with what comes next
                 self._feed.landed(self._durable)
 
@@ -112,7 +171,7 @@ class DatabaseFollower:
     def _lost(self, gap: Gap, why: str) -> None:
         self._based, self._gap, self._reason = False, gap, why
         self._taken, self._waiting, self._given = [], 0, (0, b"")
-        self._image = None
+        self._base, self._durable = None, b""
         self._remembered.forget()
 
     # -------------------------------------------------------------------------------------------------- a checkpoint
@@ -123,69 +182,66 @@ class DatabaseFollower:
             return self._checkpoint(context, first, time_ns)
 
     def _checkpoint(self, context: CaptureContext, first: int, time_ns: int) -> Followed:
-        if self._based and self._base not in context.trusted:
+        if self._based and self._checkpoint_id not in context.trusted:
             self._lost(Gap.OTHER, "")
         made: list[LogRecord] = []
-        if self._based and self._image is not None:
-            self._take_in(self._image)  # however much waits: a mark has to be reached
+        base = self._base
+        if self._based and base is not None:
+            self._take_in(base)  # however much waits: a mark has to be reached
             made += self.records(context.sink, first, time_ns)
-            if self._image is not None and self._image.is_long(REPLAYED_BYTES, REPLAYED_TIMES):
+            if self._is_long and not self._preparation.is_used:
                 self._lost(Gap.OTHER, "")
-        if not self._based or self._image is None:
-            self._image = self._resumed(context) or self._new(context)
+            elif self._based:
+                base = self._preparation.at(base.position) or base
+        if not self._based or base is None:
+            base = self._begun(context)
             number, at = first + len(made), made[-1].time_ns if made else time_ns
             made.append(LogRecord(sequence=number, time_ns=at, operation=Operation.GAP, value=self._gap))
-            self._given = len(self._taken), self._position
-        root = self._image.root(context.sink, self._read)
-        self._made = context.checkpoint_id, self._position
-        return Followed(Captured(root, LEVEL, self._image.totals), made)
+            self._base, self._given = base, (len(self._taken), base.position)
+        root = base.image.root(context.sink, base.read)
+        self._made = context.checkpoint_id, base, base.position
+        return Followed(Captured(root, LEVEL, base.image.totals), made)
 
-    def _resumed(self, context: CaptureContext) -> Image | None:
-        """The image of the last checkpoint, with all that came since; None when that cannot be had."""
-        known = self._remembered.load()
-        if known is None or known.checkpoint not in context.trusted:
-            return None
-        image = Image(self._local, self._owner, self._clock)
-        if not image.restore(known.image, context.sink):
-            return None
-        try:
-            if not self._feed.resume(known.position):
-                return None
-            more, self._position = True, known.position
-            while more:  # no records: the gap stands for all of it
-                taken = self._feed.take()
-                image.apply(taken.steps)
-                self._position, self._note, self._read, more = taken.position, taken.note, taken.read, taken.more
-        except ChainBroken:
-            return None
-        return image
-
-    def _new(self, context: CaptureContext) -> Image:
-        self._remembered.forget()
-        self._local.clear()
-        self._read = None
-        image = Image(self._local, self._owner, self._clock)
-        self._position = self._feed.base(image, context.sink, context.progress)
-        return image
+    def _begun(self, context: CaptureContext) -> Base:
+        """What the log begins anew with."""
+        if self._preparation.is_used:
+            base = self._preparation.begun(self._feed)
+        else:
+            base = self._bases.resumed(self._feed, context) or self._anew(context)
+        self._note = base.note
+        return base
 
     def remember(self, context: CaptureContext, captured: Captured) -> None:  # noqa: ARG002 - the image knows its root
         """The checkpoint is committed."""
-        if self._made is None or self._made[0] != context.checkpoint_id or self._image is None:
+        if self._made is None or self._made[0] != context.checkpoint_id or self._base is None:
             return
-        checkpoint, position = self._made
+        checkpoint, base, position = self._made
         self._made = None
+        self._preparation.used(base)
         with _local():
-            self._image.landed()
-            self._remembered.save(checkpoint, position, self._image.state())
-        self._based, self._base, self._reason = True, checkpoint, ""
+            base.image.landed()
+            self._remembered.save(checkpoint, position, base.image.state(), self._bases.name_of(base.local))
+            self._bases.clear_others(base.local)
+        self._base = base
+        self._based, self._checkpoint_id, self._reason = True, checkpoint, ""
         with contextlib.suppress(KnowngoodError):  # it is told again with the next checkpoint
             self._feed.kept(position)
+        if self._is_long and self._spare is None and self._preparation.is_used:
+            self._lost(Gap.OTHER, "")
 
     def close(self) -> None:
         """Follow no longer."""
+        self._preparation.drop()
         self._feed.close()
-        self._local.close()
+        self._bases.close()
         self._holding.close()
+
+
+def _put(base: Base, context: CaptureContext) -> None:
+    """All of a new base is in the vault, as a checkpoint would have it: then little is left for the checkpoint."""
+    base.image.root(context.sink, base.read)
+    context.sink.flush()
+    base.image.landed()
 
 
 @contextlib.contextmanager

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
 
 from knowngood.core.instants import now_ns
 from knowngood.core.model import ComponentSpec
@@ -14,7 +14,6 @@ from knowngood.core.ports import (
     CaptureContext,
     Captured,
     Follower,
-    KindTraits,
     PageSource,
     Recovered,
     RecoveryPlan,
@@ -22,9 +21,12 @@ from knowngood.core.ports import (
     Sandbox,
 )
 from knowngood.core.progress import Progress
-from knowngood.databases.feed import Feed
+from knowngood.core.rows import Rows, RowsRequest
+from knowngood.core.traits import KindTraits
+from knowngood.databases.feed import Feed, Spare
 from knowngood.databases.follower import DatabaseFollower
 from knowngood.databases.image import Image
+from knowngood.databases.in_place import Folders, InPlace, Place
 from knowngood.databases.local import LocalFiles
 from knowngood.databases.remembered import Holding
 
@@ -39,21 +41,14 @@ class Ways:
     feed: Callable[[ComponentSpec, str], Feed]
     sandbox: Callable[[ComponentSpec, str], Sandbox]
     owner: Callable[[ComponentSpec], tuple[int, int]]
+    rows: Callable[[ComponentSpec, Mapping[str, str], RowsRequest], Rows]
     follows: Callable[[ComponentSpec], None] = lambda _: None
     """Raises Unsupported when it has no log that could be followed."""
+    spare: Callable[[ComponentSpec, str], Spare] | None = None
+    """A second feed; None where there can be none, or where a new base leads nowhere from the one before it."""
     until: Callable[[str, str], Callable[[str], None]] | None = None
-
-
-class Folders(Protocol):
-    """Brings files back into folders, as the port Kind says."""
-
-    def plan(self, request: RecoveryRequest, pages: PageSource, progress: Progress) -> RecoveryPlan:
-        """What it would do."""
-        ...
-
-    def materialize(self, plan: RecoveryPlan, pages: PageSource, progress: Progress) -> Recovered:
-        """Do it."""
-        ...
+    place: Place | None = None
+    """How it comes back to where it was; None where that is a path of its component."""
 
 
 class DatabaseKind:
@@ -62,6 +57,7 @@ class DatabaseKind:
     def __init__(self, ways: Ways, folders: Folders) -> None:
         self._ways = ways
         self._folders = folders
+        self._in_place = InPlace(folders, ways.place) if ways.place else None
 
     @property
     def traits(self) -> KindTraits:
@@ -90,16 +86,19 @@ class DatabaseKind:
     def follow(self, component: ComponentSpec, state_dir: str) -> Follower:
         """Follow a database from now on. Raises Busy when that is done already, Unsupported."""
         self._ways.follows(component)
-        feed = self._ways.feed(component, state_dir)
+        feed, spare = self._ways.feed(component, state_dir), self._ways.spare
+        second = partial(spare, component, state_dir) if spare else None
         try:
-            return DatabaseFollower(feed, state_dir, self._ways.owner(component), now_ns)
+            return DatabaseFollower(feed, state_dir, self._ways.owner(component), now_ns, second)
         except BaseException:
             feed.close()
             raise
 
     def plan(self, request: RecoveryRequest, pages: PageSource, progress: Progress) -> RecoveryPlan:
-        """What bringing its files into a folder would do. A running server's own folder is never written to."""
+        """What bringing its files into a folder would do; without one, to where its server has them."""
         self._ending(request)
+        if self._in_place is not None and not request.target:
+            return self._in_place.plan(request, pages, progress)
         return self._folders.plan(request, pages, progress)
 
     def _ending(self, request: RecoveryRequest) -> Callable[[str], None] | None:
@@ -108,9 +107,11 @@ class DatabaseKind:
         return self._ways.until(*request.until)
 
     def materialize(self, plan: RecoveryPlan, pages: PageSource, progress: Progress) -> Recovered:
-        """Bring its files into a folder, from which a server can be started."""
-        done = self._folders.materialize(plan, pages, progress)
+        """Bring its files into a folder, from which a server can be started; or, while none runs, to where it was."""
         ending = self._ending(plan.request)
+        if self._in_place is not None and not plan.request.target:
+            return self._in_place.materialize(plan, pages, progress, ending)
+        done = self._folders.materialize(plan, pages, progress)
         if ending is not None:
             ending(plan.request.target)
         return done
@@ -118,3 +119,7 @@ class DatabaseKind:
     def sandbox(self, component: ComponentSpec, folder: str) -> Sandbox:
         """Start a throw-away server on files that were recovered into a folder."""
         return self._ways.sandbox(component, folder)
+
+    def rows(self, component: ComponentSpec, found: Mapping[str, str], request: RowsRequest) -> Rows:
+        """Some rows of what runs in a sandbox at this address."""
+        return self._ways.rows(component, found, request)

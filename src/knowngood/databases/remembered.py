@@ -21,6 +21,7 @@ class Known(msgspec.Struct, array_like=True):
     checkpoint: bytes
     position: bytes
     image: ImageState
+    local: str = ""  # the folder of its local files; empty for the first one
 
 
 class Remembered:
@@ -39,9 +40,9 @@ class Remembered:
             return None
         return known if known.version == _VERSION else None
 
-    def save(self, checkpoint: bytes, position: bytes, image: ImageState) -> None:
+    def save(self, checkpoint: bytes, position: bytes, image: ImageState, local: str = "") -> None:
         """Remember it, durably. Raises OSError."""
-        data = msgspec.msgpack.encode(Known(_VERSION, checkpoint, position, image))
+        data = msgspec.msgpack.encode(Known(_VERSION, checkpoint, position, image, local))
         fresh = self._path + ".new"
         fd = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with open(fd, "wb") as file:

@@ -120,6 +120,21 @@ class Server:
             return {}
         return {"user": self._account[0], "group": self._account[1], "extra_groups": []}
 
+    def end(self, seconds: float) -> None:
+        """End it as it likes to be ended, with all that it has written down. Raises KnowngoodError when it does not."""
+        process = self._process
+        assert process is not None
+        process.send_signal(signal.SIGTERM)
+        try:
+            status = process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            raise KnowngoodError("the recovered server does not end") from None
+        finally:
+            said = self.said()
+            self.stop()
+        if status:
+            raise KnowngoodError(f"the recovered server does not end well: {said}")
+
     def said(self) -> str:
         """The end of what it printed."""
         with contextlib.suppress(OSError), open(self._log, "rb") as log:

@@ -3,8 +3,7 @@ what the service's checks ask, and thrown away; how long each part took is measu
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,9 +16,7 @@ from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
 from knowngood.flow.private import private_folder
 from knowngood.flow.rig import Piece, Rig, bring_back, bytes_of, speaks_against, start
-from knowngood.linux.namespace import leave_network
-
-_ENDING = 5.0
+from knowngood.linux.apart import Isolation, apart
 
 
 class Outcome(StrEnum):
@@ -39,7 +36,7 @@ class Drilled:
     started_ns: int
     pieces: list[Piece] = field(default_factory=list[Piece])
     answers: list[Answered] = field(default_factory=list[Answered])
-    isolated: bool = False
+    isolation: Isolation = field(default_factory=Isolation)
     finished_ns: int = 0
 
     @property
@@ -100,21 +97,16 @@ def drill(moment: Moment, service: ServiceSpec, parts: Parts, *, registry: str, 
     with private_folder(registry, bytes_of(moment)) as folder:
         rig = bring_back(moment, folder, parts, service)
         drilled.pieces = rig.pieces
-        _apart(lambda: _try(drilled, rig, parts, scripts, folder), rig.stop)
+        drilled.isolation = apart(lambda: _try(drilled, rig, parts, scripts, folder), rig.stop, folder)
     drilled.finished_ns = now_ns()
     return drilled
 
 
 def _try(drilled: Drilled, rig: Rig, parts: Parts, scripts: str, folder: str) -> None:
-    """Start and ask, out of reach of anything else; in a thread of its own."""
-    try:
-        leave_network()
-        drilled.isolated = True
-    except OSError:  # not root: it is said in the report
-        pass
+    """Start and ask."""
     with _stopped(rig):
         start(rig, parts)
-        if any(each.error is not None for each in rig.pieces):
+        if rig.errors:
             return
         parts.progress.enter("checking")
         drilled.answers = run_checks(rig, drilled.service.checks, scripts, folder)
@@ -126,30 +118,6 @@ def _stopped(rig: Rig) -> Iterator[None]:
         yield
     finally:
         rig.stop()
-
-
-def _apart(act: Callable[[], None], end: Callable[[], None]) -> None:
-    """Run it in another thread, which alone leaves the host's network. Raises what it raises; interrupted, `end` makes
-    sure that it has nothing to wait for."""
-    raised: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            act()
-        except BaseException as wrong:  # noqa: BLE001 - raised again, in the thread that waits
-            raised.append(wrong)
-
-    thread = threading.Thread(target=run, name="drill", daemon=True)
-    thread.start()
-    try:
-        while thread.is_alive():
-            thread.join(1.0)  # a signal is seen in between
-    except BaseException:
-        end()
-        thread.join(_ENDING)
-        raise
-    if raised:
-        raise raised[0]
 
 
 def judge(drilled: Drilled, report: bytes, parts: Parts) -> Judgement | None:

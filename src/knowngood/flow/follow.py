@@ -4,7 +4,7 @@ A tick is: look what changed, read it, land what belongs into chunks, append the
 follower know it as recorded. Where the vault does not take it, the tick waits in the spool, sealed and durable on this
 machine; it is added as it is when the vault is back, before anything else. Where the spool is full, only the names of
 what changed are kept, and the next tick tells it, as one change. Nothing is opened in the vault when there is nothing
-for it.
+for it. Where ticks follow each other at once, as those of databases do, they share a short stay (stay.py).
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from knowngood.core.ports import CaptureContext, Captured, Durable, Followed, Fo
 from knowngood.flow.fold import fold_logs
 from knowngood.flow.parts import Parts
 from knowngood.flow.spooling import Spooler
+from knowngood.flow.stay import Stay
 from knowngood.vault.fold import Folded
 from knowngood.vault.log_writer import LogWriter
 from knowngood.vault.segment import LogSealer
@@ -55,7 +56,8 @@ class _Tried:
 
 
 class Following:
-    """One component that is followed into a vault. Between ticks, nothing of the vault is open."""
+    """One component that is followed into a vault. Between ticks, nothing of the vault is open; but of one that is
+    prompt, for a second at most."""
 
     def __init__(self, service: ServiceSpec, component: ComponentSpec, parts: Parts) -> None:
         """Begin to watch. Raises Unsupported where that cannot be, Busy when somebody does already."""
@@ -68,6 +70,7 @@ class Following:
         self._follower: Follower = parts.kind(component.kind).follow(component, parts.state_dir(self.timeline))
         self._at: Position | None = None  # the end of the log, as far as it is ours, and of what waits for it
         self._tried: _Tried | None = None
+        self._stay: Stay | None = None  # in the vault, from one tick to the next
         self._writer: LogWriter | None = None  # while a point is made
         self._taken: Followed | None = None
         try:
@@ -104,8 +107,12 @@ class Following:
                     self._to_vault(changed=False)
             raise
         if not changed and not self.spool.ticks:
+            if self._stay is not None and self._stay.over:
+                self.rest()
             return Ticked(away=away)
-        if away is None:
+        if away is not None:
+            self.rest()
+        else:
             try:
                 return self._to_vault(changed=changed)
             except KnowngoodError as wrong:
@@ -118,19 +125,44 @@ class Following:
         return Ticked(kept or 0, away=away, kept=kept is not None)
 
     def _to_vault(self, *, changed: bool) -> Ticked:
-        vault = self._parts.vault
-        with vault.session("follow", timelines=(self.timeline,)) as session:
-            writer = self._open_log(session)
-            if not changed:
+        if self._stay is not None and (self._stay.over or self.spool.ticks):
+            self.rest()
+        try:
+            stay = self._stay = self._stay or self._entered()
+            ticked = self._recorded(stay) if changed else Ticked()
+        except BaseException:
+            self.rest()  # what has become of it is seen from the next one
+            raise
+        if not ticked.records or not self._follower.standing.prompt:
+            self.rest()
+        return ticked
+
+    def _entered(self) -> Stay:
+        stay = Stay(self._parts.vault, self.timeline)
+        try:
+            stay.writer = self._open_log(stay.session)
+        except BaseException:
+            stay.close()
+            raise
+        return stay
+
+    def _recorded(self, stay: Stay) -> Ticked:
+        writer = stay.writer
+        assert writer is not None
+        with self._parts.vault.ingest(stay.session, self._parts.progress) as sink:
+            records = self._follower.records(sink, writer.next_sequence, now_ns())
+            if not records:
+                self._follower.landed()
                 return Ticked()
-            with vault.ingest(session, self._parts.progress) as sink:
-                records = self._follower.records(sink, writer.next_sequence, now_ns())
-                if not records:
-                    self._follower.landed()
-                    return Ticked()
-                sink.flush()
-            position = self._commit(writer, records)
+            sink.flush()
+        position = self._commit(writer, records)
         return Ticked(len(records), position)
+
+    def rest(self) -> None:
+        """Leave the vault, until the next tick: whoever makes points of it, or keeps the vault in order, is let in."""
+        stay, self._stay = self._stay, None
+        if stay is not None:
+            stay.close()
 
     def _to_spool(self) -> int | None:
         """Keep what changed; how many records. None when it is not known where the log ends."""
@@ -181,6 +213,7 @@ class Following:
     def move_to(self, parts: Parts) -> None:
         """Go on with a vault that was opened anew. What its log holds is seen at the next tick. Raises Locked when the
         home belongs to another vault by now: what was known is of no use there."""
+        self.rest()
         before, self._parts = self._parts.vault, parts
         if parts.vault.id != before.id:
             raise Locked("the home belongs to another vault now", hint="it is followed anew, with a new checkpoint")
@@ -190,10 +223,12 @@ class Following:
     def fold(self, most: int) -> Folded:
         """Fold the log's small segments into large ones, where there are enough of them, and take away `most` old
         commits. Raises as `fold_logs`."""
+        self.rest()
         return fold_logs(self._parts, self.timeline, most)
 
     def close(self) -> None:
         """Follow no longer. What waits in the spool stays there."""
+        self.rest()
         self._follower.close()
         self.spool.close()
 

@@ -1,9 +1,9 @@
 """Mark: one instant that all components of a service have in common.
 
-Hold all in parallel, note where each stands, let all go on in parallel. Each hold ends by itself when its lease is
-over, whatever becomes of us. The instant exists if every hold was confirmed before the first was let go, and each says
-afterwards that it lasted: then nothing that was acknowledged after the instant is inside anywhere, and all that was
-acknowledged before it is.
+Have all get ready, hold all in parallel, note where each stands, let all go on in parallel. Each hold ends by itself
+when its lease is over, whatever becomes of us. The instant exists if every hold was confirmed before the first was let
+go, and each says afterwards that it lasted: then nothing that was acknowledged after the instant is inside anywhere,
+and all that was acknowledged before it is.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Held:
 
 @dataclass(slots=True)
 class Times:
-    """When a component was held, marked and let go, in seconds after the attempt began; and its mark in words."""
+    """When a component was held, marked and let go, in seconds after all began to be held; and its mark in words."""
 
     held: float | None = None
     marked: float | None = None
@@ -82,13 +82,14 @@ class _Attempt:
         self._threads = threads
         self._began = time.monotonic()
         self._marked = Marked(times={each.name: Times() for each in parts})
-        self._tried: list[Held] = []  # to be let go, whatever happens
 
     def run(self) -> Marked:
         """Hold, mark, release."""
         marked = self._marked
         try:
-            marked.reason = self._stand_still() or self._note()
+            marked.reason = self._all([*self._holding, *self._watched], self._prepare)
+            self._began = time.monotonic()
+            marked.reason = marked.reason or self._stand_still() or self._note()
         finally:
             reason = self._release()
         marked.reason = marked.reason or reason
@@ -96,12 +97,10 @@ class _Attempt:
 
     def _stand_still(self) -> str:
         """Hold what can be held; then, as nobody who waits for those writes either, the rest has to come to rest."""
-        self._tried += self._holding
-        reason = self._all(self._holding, self._hold)
-        if not reason:
-            self._tried += self._watched
-            reason = self._all(self._watched, self._hold)
-        return reason
+        return self._all(self._holding, self._hold) or self._all(self._watched, self._hold)
+
+    def _prepare(self, each: Held) -> None:
+        each.holder.prepare(self._lease)
 
     def _hold(self, each: Held) -> None:
         left = self._lease - (self._now() if each.unheld else 0)
@@ -137,8 +136,8 @@ class _Attempt:
             self._marked.times[each.name].released = self._now()
 
         began = self._now()
-        reason = self._all(self._watched, let_go, only=self._tried)  # before those who wait for the others write again
-        reason = self._all(self._holding, let_go, only=self._tried) or reason
+        reason = self._all(self._watched, let_go)  # before those who wait for the others write again
+        reason = self._all(self._holding, let_go) or reason
         self._marked.pause = max((each.released or began for each in self._marked.times.values()), default=0.0)
         broken = [name for name, whole in lasted.items() if not whole]
         watched = {each.name for each in self._watched}
@@ -149,9 +148,8 @@ class _Attempt:
 
     # --------------------------------------------------------------------------------------------------- in parallel
 
-    def _all(self, parts: Sequence[Held], act: Callable[[Held], None], only: Sequence[Held] | None = None) -> str:
-        chosen = parts if only is None else [each for each in parts if each in only]
-        return self._gather(self._begin(chosen, act))
+    def _all(self, parts: Sequence[Held], act: Callable[[Held], None]) -> str:
+        return self._gather(self._begin(parts, act))
 
     def _begin(self, parts: Sequence[Held], act: Callable[[Held], None]) -> Mapping[str, Future[None]]:
         return {each.name: self._threads.submit(act, each) for each in parts}

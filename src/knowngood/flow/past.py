@@ -13,6 +13,7 @@ from knowngood.core.log import Form, LogRecord, Operation
 from knowngood.core.ports import PageSource
 from knowngood.flow.moment import Stand
 from knowngood.flow.parts import Parts
+from knowngood.flow.related import Related
 from knowngood.flow.state import Clock, expand
 from knowngood.tree.block import ROW
 from knowngood.tree.namespace import Item
@@ -39,7 +40,8 @@ class _Nowhere:
 class Past:
     """Goes through a log from one checkpoint on. Contents are neither read nor kept: each is so many zeros."""
 
-    def __init__(self, stand: Stand, pages: PageSource, parts: Parts) -> None:
+    def __init__(self, stand: Stand, pages: PageSource, parts: Parts, only: Related | None = None) -> None:
+        """`only` says which records are carried out, when not all are wanted; the others are passed over."""
         assert stand.position is not None
         checkpoint = stand.checkpoint
         self.clock = Clock(checkpoint.finished_ns)
@@ -47,6 +49,7 @@ class Past:
         reader = LogReader(parts.vault, parts.catalog, parts.private())
         self._records = reader.records(checkpoint.timeline, stand.position)
         self._ahead: LogRecord | None = None
+        self._only = only
 
     @property
     def sequence(self) -> int:
@@ -63,7 +66,11 @@ class Past:
             if self._ahead is None or (before is not None and self._ahead.sequence >= before):
                 return
             record, self._ahead = self._ahead, None
-            yield record
+            if self._only is None or self._only.concerns(record):
+                yield record
+            else:
+                self._replay.pass_over(record)
+                self.clock.note(record)
 
     def apply(self, record: LogRecord) -> None:
         """Carry one out. Raises Damaged, Unsupported."""

@@ -61,9 +61,10 @@ def protect(
     raised. Of components that are `followed`, by their names, only what changed is read; their logs go up to the point.
     `level` is what is asked for, held or quiesced; a point that does not reach it is made all the same, and says why.
     """
-    components, left_out = _probed(service, parts, partly=partly)
+    followed = followed or {}
+    components, left_out = _probed(service, parts, followed, partly=partly)
     forgotten = _forget_harm(parts)
-    started, followed = now_ns(), followed or {}
+    started = now_ns()
     timelines = tuple(each.timeline for each in followed.values())
     with (
         Together(service, level, followed, left_out=bool(left_out)) as together,
@@ -88,7 +89,7 @@ def protect(
 
 
 def _probed(
-    service: ServiceSpec, parts: Parts, *, partly: bool
+    service: ServiceSpec, parts: Parts, followed: Mapping[str, Following], *, partly: bool
 ) -> tuple[tuple[ComponentSpec, ...], tuple[LeftOut, ...]]:
     """The components that can be protected, and those that cannot."""
     good: list[ComponentSpec] = []
@@ -99,6 +100,9 @@ def _probed(
             for each in misfits(component, kind.traits):
                 raise UsageError(f"service '{service.name}': {each.problem}", hint=each.fix)
             kind.probe(component)
+            following = followed.get(component.name)
+            if following is not None and (why := following.standing.unready) is not None:
+                raise why
             good.append(component)
         except KnowngoodError as wrong:
             if not partly:
@@ -140,7 +144,7 @@ def _begin(
     context = CaptureContext(
         sink=sink,
         state_dir=parts.state_dir(timeline),
-        trusted=parts.catalog.trusted_checkpoints(),
+        trusted=parts.catalog.trusted_checkpoints(session.epoch.purged),
         progress=parts.progress,
         checkpoint_id=new_id(),
     )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 
-from knowngood.core.errors import NotFound, UsageError
+from knowngood.core.errors import Busy, NotFound, UsageError
 from knowngood.core.model import Checkpoint, ServiceSpec
 from knowngood.core.ports import Recovered, RecoveryPlan, RecoveryRequest
 from knowngood.flow.hooks import require_hook, run_hook
@@ -56,14 +56,29 @@ def recover(
     ordered = service or definition_of(moment.point)
     with states(moment, wish.component, parts, "recover") as opened:
         parts.progress.enter("planning")
-        plans = _plans(opened, wish, parts)
-        if not agree(plans):
-            return []
+        plans = _plans(opened, wish, parts, service)
         if ordered is not None:
             places = {name: place for place, name in enumerate(ordered.ordered(each.component for each in plans))}
             plans.sort(key=lambda each: places[each.component])
-        with _hooked(service if wish.to is None and not wish.paths else None, moment):
+        if not agree(plans):
+            return []
+        hooked = service if wish.to is None and not wish.paths else None
+        if not stops_it(hooked):
+            require_free(plans)
+        with _hooked(hooked, moment):
             return [(each, carry_out(each, parts)) for each in plans]
+
+
+def stops_it(service: ServiceSpec | None) -> bool:
+    """Whether a hook of the service is run first, which may stop its servers. Nothing else ever does."""
+    return service is not None and bool(service.hooks.before_recover)
+
+
+def require_free(plans: list[ComponentPlan]) -> None:
+    """Raise Busy when something is in the way of a plan."""
+    for each in plans:
+        if each.plan.hindrance:
+            raise Busy(f"{each.component}: {each.plan.hindrance}", hint="or recover it beside: --to FOLDER, --sandbox")
 
 
 @contextmanager
@@ -95,9 +110,9 @@ def make_plan(state: State, request: RecoveryRequest, parts: Parts) -> Component
     return ComponentPlan(state, kind.plan(request, state.pages, parts.progress))
 
 
-def _plans(opened: list[State], wish: Wish, parts: Parts) -> list[ComponentPlan]:
+def _plans(opened: list[State], wish: Wish, parts: Parts, service: ServiceSpec | None) -> list[ComponentPlan]:
     """A plan for every component in which something is wanted. Raises NotFound when a path is in none of them."""
-    requests = [(state, request_for(state, wish, parts)) for state in opened]
+    requests = [(state, request_for(state, wish, parts, service)) for state in opened]
     if not wish.paths or len(requests) == 1:
         return [make_plan(*each, parts) for each in requests]
     held = [(state, request, _held(state, request, parts)) for state, request in requests]
@@ -117,8 +132,9 @@ def _held(state: State, request: RecoveryRequest, parts: Parts) -> tuple[str, ..
     return tuple(found)
 
 
-def request_for(state: State, wish: Wish, parts: Parts) -> RecoveryRequest:
-    """What was excluded when the point was made is not in it, and is no reason to delete it."""
+def request_for(state: State, wish: Wish, parts: Parts, here: ServiceSpec | None = None) -> RecoveryRequest:
+    """What was excluded when the point was made is not in it, and is no reason to delete it. `here` is how the service
+    is defined on this machine, and comes first."""
     checkpoint, service = state.checkpoint, definition_of(state.stand.point)
     component = service and service.component(checkpoint.component)
     return RecoveryRequest(
@@ -129,6 +145,7 @@ def request_for(state: State, wish: Wish, parts: Parts) -> RecoveryRequest:
         exclude=component.exclude if component else (),
         exclude_caches=component.exclude_caches if component else False,
         until=_until(checkpoint, wish, parts),
+        component=(here.component(checkpoint.component) if here else None) or component,
     )
 
 
@@ -146,12 +163,7 @@ def _until(checkpoint: Checkpoint, wish: Wish, parts: Parts) -> tuple[str, str] 
 
 def _target(checkpoint: Checkpoint, wish: Wish, parts: Parts) -> str:
     if wish.to is None:
-        if not parts.kind(checkpoint.kind).traits.located:
-            what = (
-                f"'{checkpoint.component}' is a database ({checkpoint.kind}): nothing is written over a running server"
-            )
-            raise UsageError(what, hint="recover it beside: --to FOLDER")
-        return checkpoint.source
+        return checkpoint.source if parts.kind(checkpoint.kind).traits.located else ""
     to = os.path.abspath(wish.to)
     if os.path.exists(to) and not os.path.isdir(to):
         raise UsageError(f"'{wish.to}' is a file, not a folder", hint="name a folder with --to")

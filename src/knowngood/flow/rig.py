@@ -16,7 +16,7 @@ from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
 from knowngood.flow.points import definition_of
 from knowngood.flow.recover import Wish, carry_out, make_plan, request_for
-from knowngood.flow.state import State, states
+from knowngood.flow.state import states
 
 
 @dataclass(slots=True)
@@ -47,6 +47,16 @@ class Rig:
         """The piece of this component."""
         return next((each for each in self.pieces if each.component.name == name), None)
 
+    @property
+    def errors(self) -> list[tuple[str, KnowngoodError]]:
+        """What kept components from being recovered or started, by their names."""
+        return [(each.component.name, each.error) for each in self.pieces if each.error is not None]
+
+    def require(self) -> None:
+        """Raise the first error that there was."""
+        for _, wrong in self.errors:
+            raise wrong
+
     def stop(self) -> None:
         """End all servers, the last one first."""
         for each in reversed(self.pieces):
@@ -61,9 +71,11 @@ def bytes_of(moment: Moment) -> int:
     return sum(each.stand.checkpoint.totals.bytes for each in moment.aims)
 
 
-def bring_back(moment: Moment, folder: str, parts: Parts, order: ServiceSpec) -> Rig:
-    """Recover every component into a folder of its own, in the order of a service. One that cannot be recovered has an
-    error; the others go on."""
+def bring_back(
+    moment: Moment, folder: str, parts: Parts, order: ServiceSpec, until: tuple[str, str] | None = None
+) -> Rig:
+    """Recover every component into a folder of its own, in the order of a service, maybe only `until` a place in its
+    own log. One that cannot be recovered has an error; the others go on."""
     rig, definition = Rig(), definition_of(moment.point)
     for name in order.ordered(each.stand.checkpoint.component for each in moment.aims):
         checkpoint = moment.chosen(name)[0].stand.checkpoint
@@ -75,14 +87,10 @@ def bring_back(moment: Moment, folder: str, parts: Parts, order: ServiceSpec) ->
             os.mkdir(piece.folder, 0o700)
             began = time.monotonic()
             with states(moment, name, parts, "drill") as (state,):
-                piece.recovered = _recover(state, name, piece.folder, parts)
+                wish = Wish(component=name, to=piece.folder, until=until)
+                piece.recovered = carry_out(make_plan(state, request_for(state, wish, parts), parts), parts)
             piece.recover_seconds = time.monotonic() - began
     return rig
-
-
-def _recover(state: State, name: str, folder: str, parts: Parts) -> Recovered:
-    request = request_for(state, Wish(component=name, to=folder), parts)
-    return carry_out(make_plan(state, request, parts), parts)
 
 
 def start(rig: Rig, parts: Parts) -> None:

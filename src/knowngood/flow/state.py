@@ -17,6 +17,7 @@ from knowngood.core.model import Checkpoint, Level
 from knowngood.core.ports import PageSource
 from knowngood.flow.moment import Aim, Moment, Stand, stands_of
 from knowngood.flow.parts import Parts
+from knowngood.flow.related import Related
 from knowngood.flow.scratch import FileScratch
 from knowngood.flow.source import source
 from knowngood.seal.codec import Codec, decode
@@ -57,8 +58,11 @@ class Evidence:
 
 
 @contextmanager
-def states(moment: Moment, component: str | None, parts: Parts, purpose: str) -> Iterator[list[State]]:
-    """The components of a moment, or one of them, readable while the block lasts.
+def states(
+    moment: Moment, component: str | None, parts: Parts, purpose: str, only: Related | None = None
+) -> Iterator[list[State]]:
+    """The components of a moment, or one of them, readable while the block lasts. With `only`, what it does not concern
+    is as in the checkpoint, or half changed.
 
     Raises NotFound where what happened before the moment is not all known, Damaged where it cannot be read: both say
     which moments before and after can be had.
@@ -67,7 +71,7 @@ def states(moment: Moment, component: str | None, parts: Parts, purpose: str) ->
     with parts.vault.session(purpose, reading=True) as session, ExitStack() as opened:
         pages = source(parts, session)
         scratches = [opened.enter_context(scratch_of(each, parts)) for each in aims]
-        yield [open_state(moment, *each, pages, parts) for each in zip(aims, scratches, strict=True)]
+        yield [open_state(moment, *each, pages, parts, only) for each in zip(aims, scratches, strict=True)]
 
 
 def scratch_of(aim: Aim, parts: Parts) -> FileScratch:
@@ -95,8 +99,11 @@ def evidence_of_aims(moment: Moment) -> Evidence:
     return Evidence(moment.asked_ns or point.moment_ns, Level.CUT, _METHOD, None)
 
 
-def open_state(moment: Moment, aim: Aim, scratch: FileScratch, pages: PageSource, parts: Parts) -> State:
-    """The state of one component, in a session that `pages` reads in; the scratch is its own. Raises as `states`."""
+def open_state(
+    moment: Moment, aim: Aim, scratch: FileScratch, pages: PageSource, parts: Parts, only: Related | None = None
+) -> State:
+    """The state of one component, in a session that `pages` reads in; the scratch is its own. `only` as in `states`,
+    which raises the same."""
     checkpoint = aim.stand.checkpoint
     position = aim.stand.position
     if aim.until is None or position is None:
@@ -107,7 +114,7 @@ def open_state(moment: Moment, aim: Aim, scratch: FileScratch, pages: PageSource
     reader = LogReader(parts.vault, parts.catalog, parts.private())
     try:
         for record in reader.records(checkpoint.timeline, position, aim.until):
-            replay.apply(record)
+            (replay.apply if only is None or only.concerns(record) else replay.pass_over)(record)
             seen.note(record)
     except (NotFound, Damaged, Unsupported) as wrong:
         raise _unreachable(moment, aim, parts, wrong, replay.sequence, seen) from wrong

@@ -1,5 +1,5 @@
 """Tidy: what the policy no longer keeps is hidden, small segments of logs are folded, what was hidden long enough is
-collected. A plan first, always."""
+collected, and what is left gets parity. A plan first, always."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from knowngood.core.instants import SECOND, now_ns
 from knowngood.core.ladder import PointFacts, Verdict, judge
 from knowngood.core.model import Point, Policy, Status
 from knowngood.flow.fold import fold_logs
+from knowngood.flow.heal import parity_kept
 from knowngood.flow.hindrance import explained
 from knowngood.flow.parts import Parts
 from knowngood.flow.thin import Thinning, plan_thinning, thin
 from knowngood.vault.collect import Collected, collect
 from knowngood.vault.fold import Folded
 from knowngood.vault.forget import bad_packs, spent_packs
+from knowngood.vault.parity.keep import Kept
 from knowngood.vault.survey import Known
 
 _HIDE_TRUST = 7 * 86400 * SECOND
@@ -62,6 +64,7 @@ class Tidied:
     folded: Folded = field(default_factory=Folded)
     collected: Collected | None = None
     hindrance: Damaged | None = None
+    parity: Kept = field(default_factory=Kept)
 
 
 def judge_points(points: Sequence[Point], policy: Policy, now: int) -> list[Judged]:
@@ -100,6 +103,7 @@ def tidy(plan: TidyPlan, parts: Parts) -> Tidied:
         thin([each for each in plan.thinnings if each.service == name], plan.undo_ns[name], parts)
     done.folded = fold_logs(parts)
     done.collected, done.hindrance = _collected(parts, dry_run=False)
+    done.parity = parity_kept(parts)
     return done
 
 

@@ -93,6 +93,8 @@ class Together:
                 self._lowered = "the service has no hook before-point that would quiesce it"
         if self._wanted in (Level.HELD, Level.QUIESCED):
             self._catch_up()
+        for each in self._followed.values():
+            each.rest()  # the point's own session writes their logs
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -123,11 +125,23 @@ class Together:
                     reason = reason or f"{each.component.name}: {found}"
                 else:
                     held.append(found)
+            if not reason:
+                reason = self._read_ahead(captures)
             self._marked = Marked(reason=reason) if reason else mark(held, self._service.policy.hold)
             if self._marked.reason:
                 for each in captures:
                     each.read_again()
         self._go_on()
+
+    def _read_ahead(self, captures: Sequence[Capture]) -> str:
+        """Let what can be read now be read before writes stand still; why it could not."""
+        for each in captures:
+            if each.following is not None and (ahead := each.following.standing.ahead) is not None:
+                try:
+                    ahead(each.context.sink)
+                except KnowngoodError as wrong:
+                    return f"{each.component.name}: {wrong.message}"
+        return ""
 
     def confirm(self, each: Capture) -> None:
         """It was read: at the instant, unless it had to be read anew."""

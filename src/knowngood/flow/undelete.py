@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 
 from knowngood.core.errors import Damaged, Exists, NotFound, Unsupported, UsageError
@@ -20,13 +20,14 @@ from knowngood.flow.parts import Parts
 from knowngood.flow.past import ATTRIBUTES, CONTENT, Past
 from knowngood.flow.points import latest_point
 from knowngood.flow.recover import Agree, ComponentPlan, Wish, carry_out, make_plan, request_for
+from knowngood.flow.related import Related
 from knowngood.flow.source import Source, source
 from knowngood.flow.state import states
 from knowngood.tree.block import Entry
 from knowngood.tree.diff import diff
 from knowngood.tree.namespace import Item, place_of
 from knowngood.tree.read import TreeReader, within
-from knowngood.vault.log_reader import Until
+from knowngood.vault.log_reader import LogReader, Until
 
 _STATES = 32  # that are open at once, while somebody thinks about the plan
 
@@ -36,7 +37,8 @@ class Deleted:
     """Something that was deleted, as it was at last: in every state from before record `since` to before `sequence`.
 
     Without `sequence`, no log tells when: it is in the checkpoint of `stand`, and not in the one after. `is_there`:
-    something is at its path now.
+    something is at its path now. `only`: the records from the checkpoint on that have to be replayed to have it;
+    None: all.
     """
 
     stand: Stand
@@ -45,6 +47,7 @@ class Deleted:
     since: int
     sequence: int | None
     is_there: bool
+    only: Related | None = None
 
     @property
     def component(self) -> str:
@@ -60,10 +63,11 @@ class Found:
     unknown: list[Unknown]
 
 
-def find_deleted(service: str, since_ns: int, component: str | None, parts: Parts) -> Found:
+def find_deleted(service: str, since_ns: int, component: str | None, parts: Parts, paths: Sequence[str] = ()) -> Found:
     """What was deleted from a moment on, each path as it was the last time. What a rename replaced does not count.
 
-    Memory: about 1 KiB for each. Raises NotFound, Locked.
+    With `paths`, all that they mean is found, and of other things maybe not all: of the log, only what concerns them is
+    replayed. Memory: about 1 KiB for each. Raises NotFound, Locked.
     """
     point, stands = latest_point(parts, service), stands_of(parts, service)
     found = Found([], [])
@@ -72,21 +76,28 @@ def find_deleted(service: str, since_ns: int, component: str | None, parts: Part
         for mark in point.marks:
             ordered = stands[mark.timeline]
             if component in (None, ordered[-1].checkpoint.component):
-                search = _Search(ordered, since_ns, pages, parts)
+                search = _Search(ordered, since_ns, pages, parts, paths)
                 found.deleted.extend(sorted(search.run(), key=lambda each: each.moment_ns))
                 found.unknown.extend(search.unknown)
     return found
 
 
+class _Entangled(Exception):
+    """What concerns some paths cannot be replayed by itself: a file was written to under another name."""
+
+
 class _Search:
     """Goes through one timeline: its log where there is one, the difference between checkpoints elsewhere."""
 
-    def __init__(self, stands: Sequence[Stand], since_ns: int, pages: Source, parts: Parts) -> None:
+    def __init__(
+        self, stands: Sequence[Stand], since_ns: int, pages: Source, parts: Parts, paths: Sequence[str]
+    ) -> None:
         self.unknown: list[Unknown] = []
         self._stands = stands
         self._since_ns = since_ns
         self._pages = pages
         self._parts = parts
+        self._paths = paths
         self._found: dict[bytes, Deleted] = {}
         self._earlier: set[bytes] = set()  # what the log says was deleted before the moment
 
@@ -118,7 +129,32 @@ class _Search:
 
     def _log(self, stand: Stand) -> int:
         """What the log from a checkpoint on tells of; returns how far it led."""
-        past = Past(stand, self._pages, self._parts)
+        if self._paths:
+            found, earlier, unknown = dict(self._found), set(self._earlier), list(self.unknown)
+            only = self._concerned(stand)
+            with suppress(_Entangled):
+                reached = self._replayed(stand, only)
+                mine = (each.entry for each in self._found.values() if each.only is only)
+                if all(map(only.is_certain_of, mine)):
+                    return reached
+            self._found, self._earlier, self.unknown = found, earlier, unknown
+        return self._replayed(stand, None)
+
+    def _concerned(self, stand: Stand) -> Related:
+        """Which records have to be replayed for what the paths mean."""
+
+        def wanted(record: LogRecord) -> bool:
+            if record.operation != Operation.UNLINK:
+                return False
+            return any(_means(path, stand, record.path) for path in self._paths)
+
+        assert stand.position is not None
+        reader = LogReader(self._parts.vault, self._parts.catalog, self._parts.private())
+        return Related(_whole_ones(reader.records(stand.checkpoint.timeline, stand.position)), wanted)
+
+    def _replayed(self, stand: Stand, only: Related | None) -> int:
+        """Replay the log from a checkpoint on, or only what has to be."""
+        past = Past(stand, self._pages, self._parts, only)
         touched: dict[Item, int] = {}
         moved = stand.sequence  # the first record after which no folder was renamed
         try:
@@ -126,20 +162,22 @@ class _Search:
                 item = past.find(record.path)
                 if record.operation == Operation.UNLINK and item is not None:
                     since = max(moved, touched.get(item, moved))
-                    self._unlinked(stand, _named(item, record.path), record, since)
+                    self._unlinked(stand, _named(item, record.path), record, since, only)
                 past.apply(record)
                 moved = self._touch(past, record, touched, moved)
         except (NotFound, Damaged, Unsupported) as wrong:
+            if only is not None and isinstance(wrong, Damaged):
+                raise _Entangled from wrong
             component = stand.checkpoint.component
             self.unknown.append(Unknown(component, past.clock.last_ns, wrong.message))
             return past.sequence - 1  # a checkpoint at the very place of a break may be where the next chain begins
         return past.sequence
 
-    def _unlinked(self, stand: Stand, entry: Entry, record: LogRecord, since: int) -> None:
+    def _unlinked(self, stand: Stand, entry: Entry, record: LogRecord, since: int, only: Related | None) -> None:
         if record.time_ns < self._since_ns:
             self._earlier.add(entry.key)
         else:
-            self._note(stand, entry, record.time_ns, since, record.sequence)
+            self._note(stand, entry, record.time_ns, since, record.sequence, only)
 
     @staticmethod
     def _touch(past: Past, record: LogRecord, touched: dict[Item, int], moved: int) -> int:
@@ -153,10 +191,18 @@ class _Search:
                         moved = record.sequence + 1
         return moved
 
-    def _note(self, stand: Stand, entry: Entry, at_ns: int, since: int, sequence: int | None) -> None:
+    def _note(
+        self, stand: Stand, entry: Entry, at_ns: int, since: int, sequence: int | None, only: Related | None = None
+    ) -> None:
         there = os.path.lexists(_place(stand, entry))
         self._found.pop(entry.key, None)
-        self._found[entry.key] = Deleted(stand, entry, at_ns, since, sequence, there)
+        self._found[entry.key] = Deleted(stand, entry, at_ns, since, sequence, there, only)
+
+
+def _whole_ones(records: Iterator[LogRecord]) -> Iterator[LogRecord]:
+    """The records up to where the log breaks: whoever replays them says why."""
+    with suppress(NotFound, Damaged, Unsupported):
+        yield from records
 
 
 def _named(item: Item, key: bytes) -> Entry:
@@ -178,7 +224,7 @@ def chosen(found: Found, paths: Iterable[str]) -> list[Deleted]:
     """
     wanted: dict[int, Deleted] = {}
     for path in paths:
-        meant = [each for each in found.deleted if _means(path, each)]
+        meant = [each for each in found.deleted if _means(path, each.stand, each.entry.key)]
         if not meant:
             raise NotFound(f"nothing that was deleted is called '{path}'", hint="leave --path out to see what was")
         if all(each.is_there for each in meant):
@@ -189,12 +235,13 @@ def chosen(found: Found, paths: Iterable[str]) -> list[Deleted]:
     return list(wanted.values())
 
 
-def _means(path: str, deleted: Deleted) -> bool:
-    wanted = inside(deleted.stand.checkpoint, path)
-    there = deleted.entry.path
+def _means(path: str, stand: Stand, key: bytes) -> bool:
+    """Whether a path or pattern means what is at a key, or something above it."""
+    wanted = inside(stand.checkpoint, path)
+    there = key.replace(b"\0", b"/")
     if there == wanted or there.startswith(wanted + b"/"):
         return True
-    return fnmatch.fnmatchcase(there if b"/" in wanted else deleted.entry.name, wanted)
+    return fnmatch.fnmatchcase(there if b"/" in wanted else place_of(key)[1], wanted)
 
 
 def undelete(service: str, deleted: list[Deleted], parts: Parts, agree: Agree) -> list[tuple[ComponentPlan, Recovered]]:
@@ -228,7 +275,8 @@ def _refuse(is_there: bool, path: bytes) -> None:
 
 
 def _plan(point: Point, aim: Aim, group: list[Deleted], parts: Parts, opened: ExitStack) -> ComponentPlan:
-    (state,) = opened.enter_context(states(Moment(point, (aim,)), None, parts, "undelete"))
+    only = group[0].only if all(each.only is group[0].only for each in group) else None
+    (state,) = opened.enter_context(states(Moment(point, (aim,)), None, parts, "undelete", only))
     tree = TreeReader(Name(state.checkpoint.root), state.pages.page)
     paths = tuple(os.fsdecode(each.replace(b"\0", b"/")) for each in _whole({each.entry.key for each in group}, tree))
     planned = make_plan(state, request_for(state, Wish(paths=paths), parts), parts)

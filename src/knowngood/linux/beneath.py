@@ -21,12 +21,17 @@ EXCHANGE = 2
 
 def open_beneath(directory: int, path: bytes, flags: int, mode: int = 0) -> int:
     """Open a path below an open directory, through no symlink. Raises OSError: EXDEV or ELOOP when it leads away."""
+    if flags & os.O_NOFOLLOW and b"/" not in path and path != b"..":  # one name leads nowhere else, and is done sooner
+        return os.open(path, flags, mode, dir_fd=directory)
     how = _HOW.pack(flags | os.O_CLOEXEC, mode if flags & _MODES else 0, _RESOLVE)
     return checked(libc.syscall(_OPENAT2, directory, path, how, len(how)))
 
 
 def rename_beneath(old: int, name: bytes, new: int, new_name: bytes, flags: int) -> None:
     """Rename between open directories, with flags as of renameat2(2). Raises OSError."""
+    if not flags:
+        os.rename(name, new_name, src_dir_fd=old, dst_dir_fd=new)
+        return
     checked(libc.renameat2(old, name, new, new_name, flags))
 
 

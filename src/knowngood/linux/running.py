@@ -16,6 +16,10 @@ _WRITES = 0o3  # O_WRONLY, O_RDWR
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
 _UNIT = re.compile(r"/([^/]+)\.service(?:/|$)")
 _MOST_FILES = 4096
+_ENVIRONMENT = 1 << 20
+
+Port = tuple[str, int]
+"""An address, and a port of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +50,16 @@ def _unit(pid: str) -> str:
     return ""
 
 
-def listens_at(pid: int) -> tuple[list[str], list[tuple[str, int]]]:
+def state_folders(pid: int) -> list[str]:
+    """The folders that systemd has made for the state of a process's unit (systemd.exec(5), StateDirectory). Raises
+    OSError."""
+    with open(f"/proc/{pid}/environ", "rb") as file:
+        words = file.read(_ENVIRONMENT).split(b"\0")
+    found = next((each.partition(b"=")[2] for each in words if each.startswith(b"STATE_DIRECTORY=")), b"")
+    return [each for each in os.fsdecode(found).split(":") if each.startswith("/")]
+
+
+def listens_at(pid: int) -> tuple[list[str], list[Port]]:
     """The paths of the sockets, and the addresses and ports, at which a process can be reached. Raises OSError."""
     ours = {found[1] for _, target in _open(pid) if (found := _SOCKET.fullmatch(target))}
     paths = [fields[7] for fields in _table(pid, "unix", 8) if fields[6] in ours and int(fields[3], 16) & _ACCEPTS]
@@ -69,7 +82,7 @@ def _table(pid: int, name: str, width: int) -> Iterator[list[str]]:
                 yield [each.strip() for each in fields]
 
 
-def _address(text: str) -> tuple[str, int]:
+def _address(text: str) -> Port:
     host, _, port = text.partition(":")
     words = bytes.fromhex(host)
     native = b"".join(struct.pack(">I", each) for each in struct.unpack(f"={len(words) // 4}I", words))

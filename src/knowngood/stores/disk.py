@@ -11,19 +11,22 @@ import mmap
 import os
 import re
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Exists, KnowngoodError, NoSpace, NotFound, StoreFailed
-from knowngood.core.ports import ObjectStat, StoreTraits
+from knowngood.core.ports import ObjectStat
+from knowngood.core.traits import StoreTraits
 
 _PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
 _KEY = re.compile(f"{_PART}(?:/{_PART})*")
 _PREFIX = re.compile(f"(?:{_PART}/)*")
 _IOV_MAX = 1024
 _TEMPORARY = "tmp"
+_SYNCERS = 8
 _MAP_FROM = 64 << 10  # a mapping keeps a file open, and a process may have few: the index has many small runs
 
 
@@ -56,6 +59,17 @@ def _sync_folder(path: Path) -> None:
         os.fsync(handle)
     finally:
         os.close(handle)
+
+
+def _sync_folders(folders: Collection[Path]) -> None:
+    """Several at once: a file system with a journal then writes that once for many of them."""
+    if len(folders) < 2:
+        for each in folders:
+            _sync_folder(each)
+        return
+    with ThreadPoolExecutor(min(_SYNCERS, len(folders)), "sync") as threads:
+        for done in [threads.submit(_sync_folder, each) for each in folders]:
+            done.result()
 
 
 def _settle(folder: Path) -> None:
@@ -210,15 +224,16 @@ class DiskStore:
                 with suppress(FileNotFoundError):  # deleted since the folder was read
                     yield ObjectStat(prefix + each.name, each.stat(follow_symlinks=False).st_size)
 
-    def delete(self, key: str) -> None:
-        """Remove an object and sync its folder."""
-        path = self._path(key)
-        with _mapped("deleting", key):
-            try:
+    def delete(self, *keys: str) -> None:
+        """Remove objects and sync their folders."""
+        folders: set[Path] = set()
+        for key in keys:
+            path = self._path(key)
+            with _mapped("deleting", key), suppress(FileNotFoundError):
                 os.unlink(path)
-            except FileNotFoundError:
-                return
-            _sync_folder(path.parent)
+                folders.add(path.parent)
+        with _mapped("deleting", ", ".join(keys[:1])):
+            _sync_folders(folders)
 
     def free_bytes(self) -> int | None:
         """Room left on the disk for this user."""

@@ -9,7 +9,8 @@ from mmap import mmap
 
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Exists, KnowngoodError, NoSpace, NotFound
-from knowngood.core.ports import ObjectStat, Store, StoreTraits
+from knowngood.core.ports import ObjectStat, Store
+from knowngood.core.traits import StoreTraits
 
 CHANGES = ("put", "delete")
 
@@ -57,10 +58,11 @@ class MemoryStore:
             found = [ObjectStat(key, len(data)) for key, data in self.objects.items() if key.startswith(prefix)]
         return iter(found)
 
-    def delete(self, key: str) -> None:
-        """Remove an object."""
+    def delete(self, *keys: str) -> None:
+        """Remove objects."""
         with self._lock:
-            self.objects.pop(key, None)
+            for key in keys:
+                self.objects.pop(key, None)
 
     def free_bytes(self) -> int | None:
         """Room left; None without a capacity."""
@@ -151,9 +153,10 @@ class FaultyStore:
         self.before.append(lambda name, key: gate.wait() if name == operation and key.startswith(prefix) else None)
         return gate
 
-    def freeze_listing(self, prefix: str) -> None:
-        """From now on, listings of this prefix tell what is there at this moment: a store that is slow to notice."""
-        self._frozen[prefix] = list(self.inner.list(prefix))
+    def freeze_listing(self, prefix: str, without: str = "") -> None:
+        """From now on, listings of this prefix tell what is there at this moment: a store that is slow to notice; and
+        `without` one key: what was put while a listing was made may be in it or not, whatever came later."""
+        self._frozen[prefix] = [each for each in self.inner.list(prefix) if each.key != without]
 
     def _begin(self, operation: str, key: str) -> bool:
         """Count; raise what is due before the operation. Returns whether something is due after it."""
@@ -218,11 +221,12 @@ class FaultyStore:
         self._end("list", prefix, late)
         return iter(found)
 
-    def delete(self, key: str) -> None:
-        """See the port."""
-        late = self._begin("delete", key)
-        self.inner.delete(key)
-        self._end("delete", key, late)
+    def delete(self, *keys: str) -> None:
+        """See the port. Each is a step of its own."""
+        for key in keys:
+            late = self._begin("delete", key)
+            self.inner.delete(key)
+            self._end("delete", key, late)
 
     def free_bytes(self) -> int | None:
         """See the port."""

@@ -18,6 +18,7 @@ import msgspec
 
 from knowngood.core.errors import Damaged
 from knowngood.core.ids import NAME_BYTES
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.sizes import MIB
 
 ROW = struct.Struct("<IIIIQqqQ")
@@ -254,7 +255,7 @@ def decode_extras(column: bytes) -> dict[int, Extra]:
     """The extras column as entry number → extra. Raises Damaged."""
     try:
         return _extras_decoder.decode(column) if column else {}
-    except msgspec.DecodeError:
+    except MALFORMED:
         raise Damaged("the extras of a block cannot be read") from None
 
 

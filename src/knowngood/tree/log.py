@@ -12,6 +12,7 @@ import msgspec
 from knowngood.core.errors import Damaged, Unsupported
 from knowngood.core.ids import NAME_BYTES
 from knowngood.core.log import NO_FRAME, Form, LogRecord, Operation
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.sizes import MIB
 from knowngood.tree.block import ROW
 
@@ -207,7 +208,7 @@ def log_records(refs: bytes, payload: bytes) -> Iterator[LogRecord]:
 def _record(body: memoryview, number: int, refs: bytes) -> LogRecord:
     try:
         wire = _decoder.decode(body)
-    except msgspec.DecodeError as wrong:
+    except MALFORMED as wrong:
         raise Damaged(f"a log record cannot be read: {wrong}") from None
     if wire.form not in _FORMS:
         raise Unsupported(

@@ -117,17 +117,28 @@ class Replay:
 
     def apply(self, record: LogRecord) -> None:
         """Carry out one record. Raises as `run` does."""
+        self._expect(record)
+        try:
+            self._operations.carry_out(record)
+        except (Damaged, Unsupported) as wrong:
+            wrong.message = f"record {record.sequence} of the log: {wrong.message}"
+            raise
+        self._passed(record)
+
+    def pass_over(self, record: LogRecord) -> None:
+        """Leave one record out: it concerns nothing that anybody will ask for. Raises as `run` does."""
+        self._expect(record)
+        self._passed(record)
+
+    def _expect(self, record: LogRecord) -> None:
         if record.sequence > self.sequence:
             raise ChangesLost(f"records {self.sequence} to {record.sequence - 1} are missing", self.sequence)
         if record.sequence < self.sequence:
             raise Damaged(f"the log repeats record {record.sequence}")
         if record.operation == Operation.GAP:
             raise ChangesLost(_WHY.get(record.value, "changes were lost"), self.sequence)
-        try:
-            self._operations.carry_out(record)
-        except (Damaged, Unsupported) as wrong:
-            wrong.message = f"record {record.sequence} of the log: {wrong.message}"
-            raise
+
+    def _passed(self, record: LogRecord) -> None:
         self.sequence += 1
         self.time_ns = record.time_ns
 

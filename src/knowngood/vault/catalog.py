@@ -15,13 +15,14 @@ import msgspec
 
 from knowngood.core.errors import Damaged, KnowngoodError, NotFound, UsageError
 from knowngood.core.ids import ID_BYTES
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.model import Checkpoint, Judgement, Point, Status
 from knowngood.core.ports import Store
 from knowngood.seal.keys import PrivateKey
 from knowngood.vault.database import Database, mapped
 from knowngood.vault.epoch import latest_epoch_or_blank
 from knowngood.vault.harm import Harmed
-from knowngood.vault.layout import COMMITS
+from knowngood.vault.layout import COMMITS, commit_place
 from knowngood.vault.log_catalog import LogCatalog
 from knowngood.vault.record import (
     Commit,
@@ -52,6 +53,10 @@ create table if not exists facts (name text primary key, value text not null);
 create index if not exists points_by_service on points (service, received);
 create index if not exists expiries_by_point on expiries (point);
 create index if not exists commits_by_time on commits (received);
+create index if not exists points_by_commit on points (commit_key);
+create index if not exists checkpoints_by_commit on checkpoints (commit_key);
+create index if not exists expiries_by_commit on expiries (commit_key);
+create index if not exists judgements_by_commit on judgements (commit_key);
 """
 _POINT = msgspec.msgpack.Decoder(Point)
 _CHECKPOINT = msgspec.msgpack.Decoder(Checkpoint)
@@ -64,7 +69,7 @@ Body = TypeVar("Body")
 def _decoded(decoder: msgspec.msgpack.Decoder[Body], body: bytes) -> Body:
     try:
         return decoder.decode(body)
-    except (msgspec.DecodeError, TypeError, ValueError):
+    except (*MALFORMED, TypeError, ValueError):
         raise Damaged("the catalog is damaged: a row cannot be read", hint="run: knowngood vault rebuild") from None
 
 
@@ -176,12 +181,8 @@ class Catalog:
         self.log.note_vanished(keys, excused)
 
     def _take(self, store: Store, key: str, private: PrivateKey | None, vault_id: bytes) -> None:
-        session, _, number = key.rpartition("/")[2].partition(".")
-        try:
-            owner, place = bytes.fromhex(session), int(number)
-        except ValueError:
-            raise Damaged("a commit lies under an impossible key") from None
-        sealed = decode_commit(store.get(key), owner, place)
+        owner, number = commit_place(key)
+        sealed = decode_commit(store.get(key), owner, number)
         hidden = None
         if not sealed.has_hidden:
             hidden = Hidden()
@@ -247,7 +248,7 @@ class Catalog:
         """The points that are hidden now."""
         state: dict[bytes, ExpiredPoint] = {}
         for point, received, undo, undone in self._db.execute(
-            "select point, received, undo, undone from expiries order by received"
+            "select point, received, undo, undone from expiries order by received, commit_key"
         ):
             if undone:
                 state.pop(point, None)
@@ -274,7 +275,7 @@ class Catalog:
 
     def judgements(self) -> dict[bytes, Judgement]:
         """What was last found out about each point of which anything was, in the order of arrival."""
-        rows = self._db.execute("select point, body from judgements order by received")
+        rows = self._db.execute("select point, body from judgements order by received, commit_key")
         found: dict[bytes, Judgement] = {}
         for point, body in rows:
             found.pop(point, None)
@@ -288,8 +289,9 @@ class Catalog:
     def find_point(self, start: str) -> Point:
         """The point whose id begins with these hex digits, hidden ones included. Raises NotFound, UsageError."""
         is_start = 0 < len(start) <= 2 * ID_BYTES and set(start.lower()) <= set("0123456789abcdef")
-        query = "select body from points where hex(id) like ? and body is not null limit 2"
-        rows = self._db.execute(query, (start.upper() + "%",)).fetchall() if is_start else []
+        query = "select body from points where id between ? and ? and body is not null limit 2"
+        ends = [bytes.fromhex(start.ljust(2 * ID_BYTES, digit)) for digit in "0f"] if is_start else []
+        rows = self._db.execute(query, ends).fetchall() if is_start else []
         if not rows:
             raise NotFound(f"there is no point '{start}'", hint="see: knowngood points NAME")
         if len(rows) > 1:
@@ -313,10 +315,14 @@ class Catalog:
             raise NotFound(f"there is no point {point.hex()[:8]}")
         return row[0]
 
-    def trusted_checkpoints(self) -> frozenset[bytes]:
-        """Checkpoints of points that are kept, not hidden, and not from before damage was found."""
+    def trusted_checkpoints(self, purged: Collection[bytes] = ()) -> frozenset[bytes]:
+        """Checkpoints of points that are kept, not hidden, and not from before damage was found.
+
+        Nor are those of points that the epoch of the session has among its `purged`: such a one shows itself when it
+        was brought back in time, but when it is hidden once more, it may go at once (INV-6).
+        """
         until = int(self._fact("doubted-until", "0"))
-        kept = [point for point in self.points() if point.received_ns > until]
+        kept = [point for point in self.points() if point.received_ns > until and point.id not in purged]
         return frozenset(mark.checkpoint for point in kept for mark in point.marks)
 
     def distrust(self) -> None:
@@ -364,3 +370,8 @@ class Catalog:
         """Remember that packs were read."""
         with self._change():
             self._db.executemany("insert or replace into checked values (?, ?, ?)", rows)
+
+    def forget_checked(self, packs: Iterable[bytes]) -> None:
+        """These are gone: when they were read matters no more."""
+        with self._change():
+            self._db.executemany("delete from checked where pack = ?", [(pack,) for pack in packs])

@@ -6,7 +6,7 @@ pack, so that an interrupted check goes on where it stopped.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -31,6 +31,8 @@ from knowngood.vault.layout import (
     INDEX,
     INDEXED,
     PACK_FOLDERS,
+    PARITY_LOGS,
+    PARITY_PACKS,
     SEGMENTS,
     SESSIONS,
     epoch_key,
@@ -40,6 +42,7 @@ from knowngood.vault.layout import (
 from knowngood.vault.log_check import LogCheck, Wrong
 from knowngood.vault.log_reader import LogReader
 from knowngood.vault.mark import Marker
+from knowngood.vault.parity.look import RENEW, parity_findings
 from knowngood.vault.session import read_card
 from knowngood.vault.standing import Standing, read_standing
 from knowngood.vault.vault import Vault
@@ -48,6 +51,7 @@ _PIECE = 8 * MIB
 _REBUILD = "rebuild it with: knowngood vault rebuild"
 _VANISHED = "gone, though this home never heard that its point was expired; to forget it: knowngood vault rebuild"
 _ROUNDS = 3
+_READ = (*PACK_FOLDERS.values(), PARITY_PACKS, PARITY_LOGS)
 
 
 @dataclass
@@ -61,6 +65,7 @@ class Checked:
     read_packs: int = 0
     read_bytes: int = 0
     findings: list[Finding] = field(default_factory=list)
+    read_bad: set[bytes] = field(default_factory=set)  # names of what was read and is damaged
     spent_packs: list[str] = field(default_factory=list)  # damaged, and the index leads nobody to the damage
 
 
@@ -71,9 +76,11 @@ def check(
     *,
     read_data: bool = False,
     limit: int | None = None,
+    only: Collection[bytes] | None = None,
     private: PrivateKey | None = None,
 ) -> Checked:
-    """Check a vault; findings are collected, never raised. `limit` bounds the bytes that `read_data` reads.
+    """Check a vault; findings are collected, never raised. `limit` bounds the bytes that `read_data` reads; where there
+    is `only`, it reads the packs of these names and no others.
 
     With `private`, what segments hold is compared with their names as well.
     """
@@ -83,13 +90,43 @@ def check(
         checking = _Checking(vault.store, catalog, progress, logs)
         checking.small_objects()
         if read_data:
-            checking.data(limit)
+            checking.data(limit, only)
         checking.points()
         return checking.done
 
 
+def read_back(
+    vault: Vault, catalog: Catalog, progress: Progress, only: Collection[bytes], limit: int, pace: Callable[[int], None]
+) -> Checked:
+    """Read these objects in full, those first that were read longest ago, up to about `limit` bytes; `pace` is called
+    after each piece with its length. What is damaged is remembered. Only then the points are looked at, to name what it
+    costs."""
+    vault.descriptor.require("check")
+    with vault.session("read back", without_index=True, reading=True):
+        checking = _Checking(vault.store, catalog, progress, LogCheck(vault.store, None), pace)
+        checking.data(limit, only)
+        if checking.done.read_bad:
+            checking.points()
+        return checking.done
+
+
+def readable(store: Store) -> Iterator[tuple[bytes, int]]:
+    """Name and size of everything that can be read back: packs, segments, parity. Strange files are left out."""
+    for each in (each for folder in _READ for each in store.list(folder)):
+        with suppress(Damaged):
+            yield name_in(each.key), each.size
+
+
 class _Checking:
-    def __init__(self, store: Store, catalog: Catalog, progress: Progress, logs: LogCheck) -> None:
+    def __init__(
+        self,
+        store: Store,
+        catalog: Catalog,
+        progress: Progress,
+        logs: LogCheck,
+        pace: Callable[[int], None] = lambda _: None,
+    ) -> None:
+        self._pace = pace
         self._store = store
         self._catalog = catalog
         self._progress = progress
@@ -164,6 +201,7 @@ class _Checking:
             self._report("point", point.hex(), "its checkpoint is in no commit", [point])
         self._reachable(standing, index)
         self._check_logs(standing, lambda name: self._harm.reason_of(name, index))
+        self.done.findings += parity_findings(self._store)
 
     def _check_logs(self, standing: Standing, wrong: Wrong) -> None:
         self._progress.enter("checking logs")
@@ -219,17 +257,19 @@ class _Checking:
 
     # ------------------------------------------------------------------------------------------------------ data
 
-    def data(self, limit: int | None) -> None:
-        """Read packs in full, least recently read first."""
+    def data(self, limit: int | None, only: Collection[bytes] | None) -> None:
+        """Read packs and parity objects in full, least recently read first."""
         self._progress.enter("reading packs")
         before = self._catalog.checked()
         self._told = {pack for pack, (_, verdict) in before.items() if verdict == SPENT}
         packs: list[tuple[int, bytes, str, int]] = []
-        for each in (each for folder in PACK_FOLDERS.values() for each in self._store.list(folder)):
+        for each in (each for folder in _READ for each in self._store.list(folder)):
             try:
                 name = name_in(each.key)
             except Damaged as strange:
                 self._report("pack", each.key, f"{strange.message}; {strange.hint}")
+                continue
+            if only is not None and name not in only:
                 continue
             packs.append((before.get(name, (0, ""))[0], name, each.key, each.size))
         self._progress.total_bytes = sum(size for *_, size in packs)
@@ -247,6 +287,7 @@ class _Checking:
             for at in range(0, size, _PIECE):
                 hasher.update(self._store.get(key, at, _PIECE))
                 self._progress.bytes += min(_PIECE, size - at)
+                self._pace(min(_PIECE, size - at))
         except NotFound:
             return GONE  # collected since the listing; the index tells whether it should be there
         except KnowngoodError as wrong:
@@ -255,6 +296,10 @@ class _Checking:
             if hasher.digest() == name:
                 return GOOD
             verdict = "its bytes are not those that were written"
+        self.done.read_bad.add(name)
+        if key.startswith((PARITY_PACKS, PARITY_LOGS)):
+            self.done.findings.append(Finding("parity", key, f"{verdict}; {RENEW}", lasting=True))
+            return SPENT
         self._bad[name] = key, verdict
         if key.startswith(SEGMENTS):
             self._logs.damaged[name] = verdict

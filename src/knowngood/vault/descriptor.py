@@ -6,22 +6,30 @@ import base64
 import json
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 from blake3 import blake3
 
 from knowngood.core.errors import Damaged, Exists, KnowngoodError, Locked, NotFound, StoreFailed, Unsupported
+from knowngood.core.ids import ID_BYTES
 from knowngood.core.ports import Store
 from knowngood.seal.chunker import ChunkSizes
+from knowngood.seal.frame import RAW_LIMIT
 from knowngood.seal.keys import PassphraseLock, PrivateKey, PublicKey
 from knowngood.vault.layout import DESCRIPTOR, DESCRIPTOR_COPY, KEYS, key_file
 
 FORMAT = 1
 LOG = "log"
 FOLD = "fold"
-KNOWN_FEATURES: frozenset[str] = frozenset({LOG, FOLD})
+PARITY = "parity"
+KNOWN_FEATURES: frozenset[str] = frozenset({LOG, FOLD, PARITY})
 OPERATIONS = ("read", "write", "delete", "check")
+FEATURES = {each: (LOG, FOLD, PARITY) if each == "delete" else (LOG, FOLD) for each in OPERATIONS}
+"""What a new vault asks of programs. Parity concerns only who deletes: nothing may go that a parity set still has."""
+
 _MAGIC = "knowngood vault"
+_Size = Annotated[int, msgspec.Meta(ge=64, le=RAW_LIMIT)]
 _KDF = "argon2id"
 
 
@@ -39,7 +47,7 @@ def unchecked(data: bytes) -> dict[str, Any]:
         document = json.loads(data)
         claimed = document.pop("checksum")
         text = json.dumps(document, sort_keys=True, separators=(",", ":"))
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise Damaged("a descriptor of the vault cannot be read") from None
     if blake3(text.encode()).hexdigest() != claimed:
         raise Damaged("a descriptor of the vault is damaged")
@@ -88,6 +96,22 @@ class Descriptor:
             )
 
 
+class _Told(msgspec.Struct):
+    """What the document has to say, whoever wrote it."""
+
+    id: str
+    created: str
+    chunks: tuple[_Size, _Size, _Size]
+    features: dict[str, tuple[str, ...]]
+
+    def descriptor(self) -> Descriptor:
+        """Raises ValueError when it cannot be."""
+        if len(self.id) != 2 * ID_BYTES or list(self.chunks) != sorted(self.chunks):
+            raise ValueError("impossible")
+        features = {name: self.features.get(name, ()) for name in OPERATIONS}
+        return Descriptor(bytes.fromhex(self.id), ChunkSizes(*self.chunks), self.created, features)
+
+
 def read_descriptor(store: Store) -> Descriptor:
     """The vault's descriptor, from either copy. Raises NotFound (no vault), Damaged, Unsupported (newer)."""
     document = _read_either(store, DESCRIPTOR, DESCRIPTOR_COPY)
@@ -98,8 +122,10 @@ def read_descriptor(store: Store) -> Descriptor:
             f"the vault has format {document.get('format')}; this version reads format {FORMAT}",
             hint="install a newer knowngood",
         )
-    features = {name: tuple(document["features"].get(name, ())) for name in OPERATIONS}
-    return Descriptor(bytes.fromhex(document["id"]), ChunkSizes(*document["chunks"]), document["created"], features)
+    try:
+        return msgspec.convert(document, _Told).descriptor()
+    except (msgspec.ValidationError, ValueError):
+        raise Damaged("the vault's descriptor does not say what it should") from None
 
 
 def write_descriptor(store: Store, descriptor: Descriptor) -> None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 import msgspec
 
 from knowngood.core.errors import Busy, Damaged, Exists, NotFound
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.ports import Store
 from knowngood.vault.layout import EPOCHS, epoch_key
 from knowngood.vault.record import unwrap_plain, wrap_plain
@@ -65,7 +66,7 @@ def read_epoch(store: Store, number: int) -> Epoch:
     """One epoch. Raises NotFound, Damaged."""
     try:
         return _decoder.decode(unwrap_plain(store.get(epoch_key(number))))
-    except (Damaged, msgspec.DecodeError):
+    except (Damaged, *MALFORMED):
         raise Damaged(f"epoch {number} cannot be read", hint="run: knowngood vault rebuild") from None
 
 

@@ -11,7 +11,7 @@ class Finding:
 
     `points` are the ids of the points it affects. For a log: `timelines` are the labels of those it affects, and the
     changes that are lost came to the vault after `after_ns` and by `until_ns` (0: not known). `lasting`: it is a part
-    of a log, which no source tells a second time; what else is damaged may be stored again.
+    of a log, which no source tells a second time, or of parity; what else is damaged may be stored again.
     """
 
     what: str

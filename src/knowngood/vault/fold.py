@@ -28,6 +28,7 @@ from knowngood.vault.catalog import Catalog
 from knowngood.vault.epoch import latest_epoch
 from knowngood.vault.layout import SEGMENTS, name_in, pack_key
 from knowngood.vault.pack import PackKind, SealedPack, build_pack, frame_parts, read_keys
+from knowngood.vault.parity.keep import release
 from knowngood.vault.record import FoldedSegment, PlainSegment, decode_commit
 from knowngood.vault.segment import holds_all, walk_segment
 from knowngood.vault.session import Session, list_sessions
@@ -40,6 +41,7 @@ FULL_BYTES = 4 * MIB
 """A segment of this size is not folded any more."""
 
 LARGEST_BYTES = 8 * MIB
+_AT_ONCE = 64  # commits that go together, and then their segments
 
 
 @dataclass
@@ -213,12 +215,16 @@ class _Folding:
         sure = (
             (key, parts) for key, parts in held.items() if kept.isdisjoint(parts) and self._says_no_more(key, parts)
         )
-        for key, parts in islice(sure, most):
-            self._session.delete(key)
-            for part in parts:
-                self._session.delete(pack_key(PackKind.SEGMENT, part.pack))
-            self._done.deleted += len(parts)
-            self._done.waiting -= len(parts)
+        going = dict(islice(sure, most))
+        parted = [pack_key(PackKind.SEGMENT, part.pack) for parts in going.values() for part in parts]
+        release(self._session, [*going, *parted])
+        for at in range(0, len(going), _AT_ONCE):
+            keys = list(going)[at : at + _AT_ONCE]
+            packs = [pack_key(PackKind.SEGMENT, part.pack) for key in keys for part in going[key]]
+            self._session.delete(*keys)
+            self._session.delete(*packs)
+            self._done.deleted += len(packs)
+            self._done.waiting -= len(packs)
         self._catalog.follow(self._store, None, self._vault.id)
 
     def _says_no_more(self, key: str, parts: list[PlainSegment]) -> bool:

@@ -68,6 +68,7 @@ class Ingest:
 
     def add(self, data: Buffer) -> Name:
         """Take one chunk; see the port."""
+        self._raise_failure()
         name = self._namer.chunk(data)
         if self.known(name):
             return name
@@ -111,6 +112,12 @@ class Ingest:
         self._raise_failure()
         self._publish()
         self._new.clear()
+
+    def cancel(self, why: KnowngoodError) -> None:
+        """Whoever adds, or waits, is told so from now on; from any thread."""
+        with self._state:
+            self._failure = self._failure or why
+            self._state.notify_all()
 
     def close(self) -> None:
         """End the threads. What has landed need not land again in the next session; the rest is forgotten."""

@@ -15,6 +15,9 @@ COMMITS = "commits/"
 SESSIONS = "sessions/"
 EPOCHS = "epochs/"
 RESERVE = "reserve/"
+PARITY_PACKS = "parity/packs/"
+PARITY_LOGS = "parity/logs/"
+HEALED = "healed/"
 
 PACK_FOLDERS = {1: PACKS, 2: PAGES, 3: SEGMENTS}
 INDEXED = (1, 2)  # the kinds of packs whose names are in the index
@@ -34,6 +37,17 @@ def name_in(key: str) -> bytes:
         raise Damaged(f"'{key}' is no object of a vault", hint="move the strange file out of the vault") from None
 
 
+def parity_key(folder: str, name: bytes) -> str:
+    """The key of a parity object in one of the two folders."""
+    text = name.hex()
+    return f"{folder}{text[:2]}/{text}"
+
+
+def healed_key(name: bytes) -> str:
+    """Where a healed object waits until it has taken its place; its name is the BLAKE3 of its bytes."""
+    return f"{HEALED}{name.hex()}"
+
+
 def run_key(name: bytes) -> str:
     """The key of an index run."""
     return f"{INDEX}{name.hex()}"
@@ -42,6 +56,15 @@ def run_key(name: bytes) -> str:
 def commit_key(session: bytes, number: int) -> str:
     """The key of a session's commit: whoever puts it first, the writer or a fence, decides."""
     return f"{COMMITS}{session.hex()}.{number:08d}"
+
+
+def commit_place(key: str) -> tuple[bytes, int]:
+    """The session and number that a commit's key says. Raises Damaged when neither can have this key."""
+    session, _, number = key.rpartition("/")[2].partition(".")
+    try:
+        return bytes.fromhex(session), int(number)
+    except ValueError:
+        raise Damaged("a commit lies under an impossible key") from None
 
 
 def session_key(session: bytes) -> str:

@@ -21,6 +21,9 @@ create index if not exists folds_by_place on folds (timeline, first);
 create table if not exists replaced (pack blob primary key, whole blob not null);
 create index if not exists segments_by_place on segments (timeline, first, received);
 create index if not exists segments_by_commit on segments (commit_key);
+create index if not exists folds_by_commit on folds (commit_key);
+create index if not exists thinnings_by_commit on thinnings (commit_key);
+create index if not exists replaced_by_whole on replaced (whole);
 """
 _FIELDS = "timeline, pack, first, count, previous, last, refs"
 _SEEN = "pack not in (select pack from replaced)"
@@ -146,7 +149,8 @@ class LogCatalog:
         """The parts of a timeline's log that are hidden now."""
         parts: list[HiddenPart] = []
         for first, end, received, undo in self._db.execute(
-            "select first, ends, received, undo from thinnings where timeline = ? order by received", (timeline,)
+            "select first, ends, received, undo from thinnings where timeline = ? order by received, commit_key",
+            (timeline,),
         ).fetchall():
             record = Unthinned(timeline, first, end) if undo is None else Thinned(timeline, first, end, undo)
             parts = hide(parts, received, record)

@@ -177,7 +177,7 @@ class Marker:
         """Pack prefix → bytes of its frames of which anything is marked; when `sifted`, about what of them would stay
         without the chunks that are not needed. Memory: a part of the packs at a time."""
         totals: dict[bytes, int] = {}
-        parts = max(1, self._index.rows // 500_000)
+        parts = min(256, max(1, self._index.rows // 500_000))  # told apart by one byte of their names
         for part in range(parts):
             prefixes = {pack[:8] for pack in self._index.packs() if pack[0] * parts // 256 == part}
             live = self.live_frames(prefixes)

@@ -17,6 +17,7 @@ from knowngood.vault.index import Index
 from knowngood.vault.layout import INDEX, INDEXED, PACK_FOLDERS, epoch_key, name_in, pack_key, run_key
 from knowngood.vault.merge import merge_runs, put_run
 from knowngood.vault.pack import Walked, salvage_pack, walk_pack
+from knowngood.vault.parity.keep import release
 from knowngood.vault.run import Run, make_row
 from knowngood.vault.vault import Vault
 
@@ -43,8 +44,10 @@ def rebuild_index(vault: Vault, progress: Progress, doubted: Collection[bytes] =
     store = vault.store
     with vault.session("rebuild the index", without_index=True, exclusive=True) as session:
         epoch = latest_epoch_or_blank(store, settled=True)
-        for pack, kind in epoch.deleted:  # a collector's last step, or the walk would find what is already gone
-            session.delete(pack_key(kind, pack))
+        going = [pack_key(kind, pack) for pack, kind in epoch.deleted]
+        release(session, going)
+        for key in going:  # a collector's last step, or the walk would find what is already gone
+            session.delete(key)
         done = Rebuilt(mended=mend_copies(store))
         old = _names_in(store, INDEX, done)
         for name in old:  # a damaged run would keep the place of a good one with the same rows

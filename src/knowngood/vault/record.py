@@ -15,6 +15,7 @@ from blake3 import blake3
 from cryptography.exceptions import InvalidTag
 
 from knowngood.core.errors import Damaged
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.model import Checkpoint, Judgement, Mark, Point
 from knowngood.seal.codec import decode, encode
 from knowngood.seal.frame import RAW_LIMIT, read_frame
@@ -181,14 +182,14 @@ class SealedCommit:
         try:
             packed = key.decrypt(bytes(12), self._sealed[1:], self._plain + self._sealed[:1])
             return _hidden_decoder.decode(decode(self._sealed[0], packed, self._raw))
-        except (InvalidTag, msgspec.DecodeError) as wrong:
+        except (InvalidTag, *MALFORMED) as wrong:
             raise Damaged(f"a commit's hidden part cannot be read: {type(wrong).__name__}") from None
 
 
 def _read_plain(plain: bytes) -> Commit:
     try:
         return _commit_decoder.decode(plain)
-    except msgspec.DecodeError:
+    except MALFORMED:
         raise Damaged("a commit cannot be read") from None
 
 

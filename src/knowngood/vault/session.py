@@ -27,6 +27,7 @@ from knowngood.core.errors import (
 )
 from knowngood.core.ids import new_id
 from knowngood.core.instants import now_ns
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.ports import Store
 from knowngood.seal.keys import PublicKey
 from knowngood.vault.epoch import Epoch, latest_epoch, latest_epoch_or_blank
@@ -55,6 +56,9 @@ class SessionCard(msgspec.Struct, frozen=True, kw_only=True):
     exclusive: bool = False
     timelines: tuple[bytes, ...] | msgspec.UnsetType = msgspec.UNSET  # whose logs it may continue
 
+
+FOLLOWING = "follow"
+"""The purpose of those who record what changes: they leave again within a second or so, and need not be ended."""
 
 _card_decoder = msgspec.msgpack.Decoder(SessionCard)
 _FAN = 16
@@ -92,7 +96,7 @@ def list_sessions(store: Store) -> list[SessionCard]:
                 cards.append(read_card(store, each.key))
             except Damaged:
                 cards.append(_unreadable(session, host=""))
-            except msgspec.DecodeError:
+            except MALFORMED:
                 cards.append(_unreadable(session, host=_NEWER))
     return cards
 
@@ -108,7 +112,7 @@ def find_session(store: Store, start: str) -> SessionCard:
 
 
 def read_card(store: Store, key: str) -> SessionCard:
-    """One announcement. Raises NotFound, Damaged; msgspec.DecodeError for one of a newer format."""
+    """One announcement. Raises NotFound, Damaged; MALFORMED for one of a newer format."""
     return _card_decoder.decode(unwrap_plain(store.get(key)))
 
 
@@ -235,11 +239,11 @@ class Session:
         except NotFound:
             raise _fenced() from None
 
-    def delete(self, key: str) -> None:
-        """Delete an object of the vault, for those who keep it in order. Raises Fenced before it when somebody has
-        ended this session: another one may be at work by now, and may have put the very same pack once more."""
+    def delete(self, *keys: str) -> None:
+        """Delete objects of the vault, for those who keep it in order. Raises Fenced before it when somebody has ended
+        this session: another one may be at work by now, and may have put the very same pack once more."""
         self.require_announced()
-        self.store.delete(key)
+        self.store.delete(*keys)
 
     def _put_run(self, packs: dict[bytes, int], ordered: list[bytes]) -> Run:
         name = put_run(self.store, packs, ordered)

@@ -22,6 +22,7 @@ from blake3 import blake3
 
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Damaged, KnowngoodError, NoSpace
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.model import Position
 from knowngood.core.sizes import GIB, MIB
 from knowngood.seal.frame import FrameKind, read_frame
@@ -111,7 +112,7 @@ class Spool:
                 self._handle = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
             try:
                 self._scan()
-            except (Damaged, msgspec.DecodeError):
+            except (Damaged, *MALFORMED):
                 self.rejected = "it holds what no version writes"
             self._settle()
 

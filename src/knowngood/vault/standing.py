@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from knowngood.core.errors import Damaged, NotFound
 from knowngood.core.ports import Store
-from knowngood.vault.layout import COMMITS
+from knowngood.vault.layout import COMMITS, commit_place
 from knowngood.vault.record import (
     Commit,
     Expiry,
@@ -113,7 +113,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self.standing = Standing()
-        self._changes: list[tuple[int, Expiry | Undo]] = []
+        self._changes: list[tuple[int, str, Expiry | Undo]] = []
         self._thinnings: list[tuple[int, str, Thinned | Unthinned]] = []
 
     def take(self, key: str, commit: Commit) -> None:
@@ -135,7 +135,7 @@ class _Reading:
             elif isinstance(record, Thinned | Unthinned):
                 self._thinnings.append((commit.received_ns, key, record))
             elif isinstance(record, Expiry | Undo):
-                self._changes.append((commit.received_ns, record))
+                self._changes.append((commit.received_ns, key, record))
                 about.extend(record.points)
         standing.keys[key] = about
 
@@ -143,7 +143,7 @@ class _Reading:
         """All of it."""
         self.standing.note_replaced()
         until = self.standing.hidden_until
-        for received, record in sorted(self._changes, key=lambda change: change[0]):
+        for received, _, record in sorted(self._changes, key=_arrival):
             for point in record.points:
                 if isinstance(record, Expiry):
                     until[point] = received + record.undo_ns
@@ -155,7 +155,7 @@ class _Reading:
     def _thin(self) -> None:
         standing = self.standing
         logs = standing.all_segments() if self._thinnings else {}
-        ordered = sorted(self._thinnings, key=lambda each: each[0])
+        ordered = sorted(self._thinnings, key=_arrival)
         parts: dict[bytes, list[HiddenPart]] = {}
         for received, _, record in ordered:
             parts[record.timeline] = hide(parts.get(record.timeline, []), received, record)
@@ -167,6 +167,11 @@ class _Reading:
             later = (other for _, _, other in ordered[at + 1 :])
             if any(_says_more(other, record) for other in later) and not _any_within(record, logs):
                 standing.spent.add(key)
+
+
+def _arrival(change: tuple[int, str, object]) -> tuple[int, str]:
+    """Two may have the same moment, behind a clock that was once ahead: then everybody must see the same one last."""
+    return change[:2]
 
 
 def _any_within(record: Thinned | Unthinned, logs: dict[bytes, list[PlainSegment]]) -> bool:
@@ -188,12 +193,11 @@ def read_standing(store: Store, *, settled: bool = False) -> Standing:
     """
     reading = _Reading()
     for each in list(store.list(COMMITS, settled=settled)):
-        session, _, number = each.key.rpartition("/")[2].partition(".")
         try:
-            commit = decode_commit(store.get(each.key), bytes.fromhex(session), int(number)).commit
+            commit = decode_commit(store.get(each.key), *commit_place(each.key)).commit
         except NotFound:
             continue
-        except (Damaged, ValueError) as wrong:
+        except Damaged as wrong:
             reading.standing.damaged[each.key] = str(wrong)
             continue
         reading.take(each.key, commit)

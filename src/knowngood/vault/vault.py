@@ -17,9 +17,10 @@ from knowngood.seal.keys import PassphraseLock, PrivateKey, PublicKey
 from knowngood.seal.names import Namer
 from knowngood.vault.catalog import Catalog
 from knowngood.vault.descriptor import (
+    FEATURES,
     FOLD,
     LOG,
-    OPERATIONS,
+    PARITY,
     Descriptor,
     KeyFile,
     mend_copies,
@@ -78,6 +79,11 @@ class Vault:
     def folds(self) -> bool:
         """Whether the segments of its logs may be folded: all programs that read it know what that is."""
         return FOLD in self.descriptor.features.get("write", ())
+
+    @property
+    def has_parity(self) -> bool:
+        """Whether parity may be kept: who deletes lets go of it first."""
+        return PARITY in self.descriptor.features.get("delete", ())
 
     # -------------------------------------------------------------------------------------------------- sessions
 
@@ -211,7 +217,7 @@ def create_vault(
     private = PrivateKey.generate()
     vault_id, naming = new_id(), PrivateKey.generate().recovery_key
     lock = PassphraseLock.close(private.recovery_key, passphrase) if passphrase is not None else None
-    descriptor = Descriptor(vault_id, sizes or ChunkSizes(), iso_text(now_ns()), dict.fromkeys(OPERATIONS, (LOG, FOLD)))
+    descriptor = Descriptor(vault_id, sizes or ChunkSizes(), iso_text(now_ns()), FEATURES)
     try:
         read_descriptor(store)
     except NotFound:

@@ -54,6 +54,22 @@ class History:
         return b"%08X%08X%08X" % (self.timeline, number // per_id, number % per_id)
 
 
+def branches(history: bytes) -> dict[int, int]:
+    """Where each timeline ended on the way to the one of this history file: `1<TAB>0/3000028<TAB>why` (timeline.c).
+
+    Raises Damaged.
+    """
+    found: dict[int, int] = {}
+    for line in history.decode("utf-8", "replace").splitlines():
+        words = line.split(None, 2)
+        if not words or words[0].startswith("#"):
+            continue
+        if len(words) < 2 or not words[0].isdigit() or len(words[0]) > 10:
+            raise Damaged("a history file of PostgreSQL does not say where timelines end")
+        found[int(words[0])] = parse_lsn(words[1])
+    return found
+
+
 class Chain:
     """Follows a log byte by byte, and looks at the header of every page."""
 

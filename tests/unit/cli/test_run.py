@@ -19,7 +19,10 @@ from knowngood.core import errors
 from knowngood.core.errors import ExitStatus, KnowngoodError
 from knowngood.doors.cli import app as program
 from knowngood.doors.cli.commands import service
+from knowngood.doors.cli.failures import PIPE_CLOSED, report
+from knowngood.doors.cli.output import Output
 from knowngood.doors.cli.registry import COMMANDS
+from knowngood.doors.cli.session import Session
 from knowngood.plugins import PLUGINS
 from tests.unit.cli.runner import Runner
 
@@ -190,6 +193,19 @@ def test_unexpected_errors_without_a_home(knowngood: Runner, monkeypatch: pytest
     assert result.status == 1
     assert str(tmp_path / "tmp") in result.error["hint"]
     assert not knowngood.home.exists()
+
+
+def test_help_that_nobody_reads_to_its_end() -> None:
+    """What typer prints past us into a pipe that closed is no error: it ends as if by SIGPIPE."""
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "w") as pipe:
+        err = io.StringIO()
+        session = Session([])
+        session.out = Output(stdout=pipe, stderr=err)
+        pipe.write("help")
+        assert report(BrokenPipeError(), session) == PIPE_CLOSED
+    assert err.getvalue() == ""
 
 
 def test_old_details_are_let_go(knowngood: Runner, monkeypatch: pytest.MonkeyPatch) -> None:

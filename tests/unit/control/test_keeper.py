@@ -18,8 +18,9 @@ from knowngood.control.up.keeper import Keeper
 from knowngood.control.up.protocol import Answer, FollowerState, Request, Told
 from knowngood.control.up.standing import Standing
 from knowngood.control.up.waking import Waker
-from knowngood.core.ports import Kind, KindTraits
+from knowngood.core.ports import Kind
 from knowngood.core.progress import Progress
+from knowngood.core.traits import KindTraits
 from knowngood.doors.cli.commands.up import event_line
 from knowngood.kinds.files import FilesKind
 from knowngood.plugins import PLUGINS
@@ -140,6 +141,9 @@ class Watching:
         self.log.append("tick")
         self.what.wants_point()
         return now.steady + 1000
+
+    def rest(self) -> None:
+        """Nothing is open."""
 
     def stop(self) -> None:
         """Noted."""

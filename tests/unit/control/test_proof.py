@@ -78,7 +78,8 @@ def test_a_page_shows_text_as_text() -> None:
     """Answers of checks come from recovered data."""
     report = {
         "service": "shop", "host": "h", "point": "p", "moment": "m", "level": "L1", "outcome": "suspect",
-        "reasons": ["<script>alert(1)</script>"], "started": "s", "isolated": True, "seconds": 1.0, "rto": None,
+        "reasons": ["<script>alert(1)</script>"], "started": "s", "isolated": True,
+        "sockets_hidden": True, "seconds": 1.0, "rto": None,
         "rto_kept": None, "components": [],
         "checks": [{"what": "a", "expect": None, "came": "failed", "got": "<b>&", "seconds": 1.0}],
     }  # fmt: skip

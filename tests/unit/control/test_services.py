@@ -28,7 +28,7 @@ from knowngood.control.services import (
 from knowngood.control.values import normal_path
 from knowngood.core.errors import Exists, KnowngoodError, NotFound, UsageError
 from knowngood.core.model import ComponentSpec, Keep, Policy, ServiceSpec
-from knowngood.core.ports import KindTraits, Option
+from knowngood.core.traits import KindTraits, Option
 
 SHOP = """\
 service: shop

@@ -12,12 +12,14 @@ import msgspec
 import pytest
 
 from knowngood.control.home import Home
+from knowngood.control.lapses import Lapses
 from knowngood.control.services import get_service
 from knowngood.control.status import Report, Verdict, assess, headline
 from knowngood.control.up.listening import listening
-from knowngood.control.up.protocol import Failure, Running, ServiceNow
+from knowngood.control.up.protocol import Failure, FollowerState, Running, ServiceNow
 from knowngood.control.workshop import Workshop
 from knowngood.core.errors import NotFound
+from knowngood.core.instants import now_ns
 from knowngood.flow.protect import protect
 from knowngood.plugins import PLUGINS
 from knowngood.testing.clock import FakeClock
@@ -181,3 +183,25 @@ def test_a_keeper_that_gives_no_answer(user: User) -> None:
         assert "does not answer" in of(report)[1]
         assert report.silent
         assert user.does("status").out.splitlines()[-1] == "running, without an answer"
+
+
+def test_writes_that_do_not_wait(user: User) -> None:
+    """Whoever asks for it is told, for as long as it lasts, and afterwards that it was so."""
+    user.does("protect", "shop")
+    late = FollowerState(component="data", capture="journal", holds=True, behind=0.5, unsafe="the vault was 3 s late")
+    report = looks(user, IDLE, followers=(late,))
+    assert not report.kept
+    assert "writes do not wait" in headline(report)
+    well = msgspec.structs.replace(late, unsafe="")
+    lapses = Lapses(Home.at(str(user.home)))
+    lapses.heard("shop", (late,), 1)
+    lapses.heard("shop", (well,), 2)
+    lapses.measured("shop", 17.0, now_ns())
+    lapses.save(now_ns())
+    report = looks(user, IDLE, followers=(well,))
+    assert report.kept
+    assert report.verdicts[0].worst == 17
+    assert [each.why for each in report.verdicts[0].breaches] == ["the vault was 3 s late"]
+    text = user.does("status").out
+    assert "the vault was 3 s late" in text
+    assert "17 s" in text

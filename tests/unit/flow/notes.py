@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from knowngood.core.errors import NotFound, Unsupported, UsageError
@@ -11,7 +12,6 @@ from knowngood.core.ports import (
     CaptureContext,
     Captured,
     Follower,
-    KindTraits,
     PageSource,
     Recovered,
     RecoveryPlan,
@@ -19,6 +19,8 @@ from knowngood.core.ports import (
     Sandbox,
 )
 from knowngood.core.progress import Progress
+from knowngood.core.rows import Rows, RowsRequest
+from knowngood.core.traits import KindTraits
 from knowngood.flow.parts import Parts
 from knowngood.testing.stores import MemoryStore
 from knowngood.testing.vaults import SmallVault, read_tree, write_tree
@@ -84,6 +86,10 @@ class NotesKind:
     def sandbox(self, component: ComponentSpec, folder: str) -> Sandbox:
         """There is no server of dictionaries."""
         raise Unsupported("dictionaries have no server")
+
+    def rows(self, component: ComponentSpec, found: Mapping[str, str], request: RowsRequest) -> Rows:
+        """Nor tables."""
+        raise Unsupported("dictionaries have no tables")
 
 
 def _meets(name: bytes, patterns: tuple[str, ...]) -> bool:

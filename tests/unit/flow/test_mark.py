@@ -21,6 +21,11 @@ class Holding:
         self.log: list[str] = []
         self.writes = True
 
+    def prepare(self, lease: float) -> None:
+        """Nothing is held yet."""
+        assert self.writes
+        assert 0 <= lease <= 1
+
     def hold(self, lease: float) -> None:
         """Or refuse."""
         assert 0 <= lease <= 1

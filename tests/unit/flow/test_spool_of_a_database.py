@@ -123,6 +123,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
 def test_the_server_is_told_when_it_is_in_the_vault(served: Served) -> None:
     """And not while it waits here; nothing is lost or twice there."""
     before = served.feed.told[-1]
+    served.following.rest()
     served.store.before = "sessions/"
     for _ in range(5):
         served.writes(b"some ")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from knowngood.core.errors import KnowngoodError, Unsupported
@@ -10,7 +11,6 @@ from knowngood.core.ports import (
     CaptureContext,
     Captured,
     Follower,
-    KindTraits,
     PageSource,
     Recovered,
     RecoveryPlan,
@@ -18,6 +18,8 @@ from knowngood.core.ports import (
     Sandbox,
 )
 from knowngood.core.progress import Progress
+from knowngood.core.rows import Rows, RowsRequest
+from knowngood.core.traits import KindTraits
 from knowngood.flow.parts import Parts
 from knowngood.flow.protect import protect
 from knowngood.testing.stores import MemoryStore
@@ -56,6 +58,10 @@ class AskingKind:
         raise KnowngoodError("not here")
 
     def sandbox(self, component: ComponentSpec, folder: str) -> Sandbox:
+        """Not asked for here."""
+        raise KnowngoodError("not here")
+
+    def rows(self, component: ComponentSpec, found: Mapping[str, str], request: RowsRequest) -> Rows:
         """Not asked for here."""
         raise KnowngoodError("not here")
 

@@ -14,6 +14,7 @@ import pytest
 from knowngood.core.errors import NotFound
 from knowngood.core.log import Form, Gap, LogRecord, Operation
 from knowngood.kinds.files.follow import follower, look, reading
+from knowngood.kinds.files.limits import Limits
 from knowngood.seal.chunker import ChunkSizes
 from tests.unit.kinds_files.capturing import later, noise
 from tests.unit.kinds_files.following import Followed
@@ -209,6 +210,23 @@ def test_more_than_is_taken_at_once(tmp_path: Path) -> None:
         ticks = sum(1 for _ in iter(lambda: len(site.tick()), 0))
         assert ticks > 2
         site.verify()
+
+
+def test_a_log_that_takes_long_to_replay(tmp_path: Path) -> None:
+    """Then a new base is due; the log begins to count anew with it."""
+    site = Followed(tmp_path, limits=Limits(records=5), clock=later)
+    with closing(site.follower):
+        site.checkpoint()
+        found = 0
+        for number in range(100):
+            assert not site.follower.standing.due
+            (site.tree / f"{number}").write_bytes(b"1")
+            found += len(site.tick())
+            if found > 5:
+                break
+        assert site.follower.standing.due
+        site.checkpoint()
+        assert not site.follower.standing.due
 
 
 def test_a_file_that_never_rests(followed: Followed) -> None:

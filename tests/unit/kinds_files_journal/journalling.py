@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from contextlib import suppress
+from contextlib import closing, suppress
 from unittest.mock import patch
 
 from knowngood.core.ids import Name
@@ -52,6 +52,19 @@ class Journalled(Followed):
             return int(found.ask("state")["process"])
         finally:
             found.close()
+
+    def renewals(self) -> object:
+        """How often the server's process became another program."""
+        with closing(Line(str(self.base / "state" / "journal"))) as found:
+            return found.ask("state")["renewals"]
+
+    def renew(self) -> bool:
+        """Let the server go on as the same program, executed anew; whether it does."""
+        before = self.renewals()
+        with closing(Line(str(self.base / "state" / "journal"))) as found:
+            renewed = found.renew()
+        assert (self.renewals() != before) == renewed
+        return renewed
 
     def bound(self, total: int) -> None:
         """Let the server's journal be this long at most: it is started again."""

@@ -17,6 +17,7 @@ class What(StrEnum):
     POINT = "point"
     TIDIED = "tidied"
     DRILLED = "drilled"
+    BREACH = "breach"  # writes that are to wait for the vault do not, or do again
     TROUBLE = "trouble"
     WELL = "well"  # a trouble is over
     STOPPED = "stopped"

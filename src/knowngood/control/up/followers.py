@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import select
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -16,14 +17,17 @@ from knowngood.control.home import Home
 from knowngood.control.schedule import Now
 from knowngood.control.up.protocol import FollowerState, Told, told
 from knowngood.core.captures import CAPTURES
-from knowngood.core.errors import KnowngoodError
+from knowngood.core.errors import KnowngoodError, NotYet
 from knowngood.core.model import ComponentSpec, ServiceSpec
-from knowngood.core.ports import Kind, KindTraits
+from knowngood.core.ports import Kind
+from knowngood.core.traits import KindTraits
 
 if TYPE_CHECKING:  # every command loads the plugins, and few of them need what follows
     from knowngood.flow.follow import Following
 
 _AGAIN = 30.0
+PATIENCE = 30.0
+"""Seconds that a point waits for a base that is being read; then it is made without that component."""
 
 
 class Follower(Protocol):
@@ -35,8 +39,12 @@ class Follower(Protocol):
         ...
 
     def tick(self, now: Now) -> float:
-        """Do what is due, and briefly; called whenever the loop wakes. Returns when that is to be at the latest, on the
-        steady clock."""
+        """Do what is due, and briefly; called when that is, when `fileno` can be read, and after verbs. Returns when it
+        is to be at the latest, on the steady clock."""
+        ...
+
+    def rest(self) -> None:
+        """Leave the vault to a verb; the next tick comes in again."""
         ...
 
     @property
@@ -59,12 +67,14 @@ class Follower(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Followed:
-    """What a follower is given. `wants_point` asks for a point of the service soon; any thread may call it."""
+    """What a follower is given. `wants_point` asks for a point of the service soon; any thread may call it. `alone` has
+    all followers of the home leave the vault, this one too."""
 
     home: Home
     service: ServiceSpec
     component: ComponentSpec
     wants_point: Callable[[], None]
+    alone: Callable[[], None] = lambda: None
 
 
 FollowerMaker = Callable[[Followed], Follower]
@@ -78,6 +88,12 @@ def strongest(captures: Iterable[str], makers: Mapping[str, FollowerMaker]) -> s
 def _levels(traits: KindTraits, asked: str) -> tuple[str, ...]:
     """The levels that come into question."""
     return (asked,) if asked != "auto" else tuple(each for each in traits.capture if each not in traits.unasked)
+
+
+def bases_text(states: Iterable[FollowerState]) -> str:
+    """Whose bases are being read, in words."""
+    names = [f"'{each.component}'" for each in states if each.base is not None]
+    return f"a base of {', '.join(names)}"
 
 
 @dataclass(slots=True)
@@ -125,11 +141,14 @@ class Followers:
             if key not in self._rows and capture is not None:
                 self._rows[key] = _Row(spec, capture)
 
-    def tick(self, now: Now) -> float:
-        """Start what is to be started, call what is due. Returns when the next wants to be called."""
+    def tick(self, now: Now, *, only_woken: bool = False) -> float:
+        """Start what is to be started, call what is there; or only what is due or has woken us. Returns when the next
+        wants to be called."""
+        woken = self._woken() if only_woken else []
         for row in self._rows.values():
-            if row.follower is None and now.steady < row.due:
-                continue  # it could not be started, a short while ago
+            skipped = only_woken or row.follower is None  # it could not be started, a short while ago
+            if skipped and now.steady < row.due and row.follower not in woken:
+                continue
             try:
                 row.follower = row.follower or self._started(*row.spec, row.capture)
                 row.due = row.follower.tick(now)
@@ -140,8 +159,23 @@ class Followers:
                 row.due = now.steady + _AGAIN
         return min((row.due for row in self._rows.values()), default=math.inf)
 
+    def _woken(self) -> list[Follower]:
+        """Those whose files can be read: of many, one may have something a hundred times a second, the others not."""
+        files = {row.follower.fileno(): row.follower for row in self._rows.values() if row.follower}
+        looking = select.poll()
+        for each in files:
+            if each >= 0:
+                looking.register(each, select.POLLIN)
+        return [files[each] for each, _ in looking.poll(0)]
+
+    def rest(self) -> None:
+        """All of them leave the vault, until their next ticks."""
+        for row in self._rows.values():
+            if row.follower is not None:
+                row.follower.rest()
+
     def _started(self, service: ServiceSpec, component: ComponentSpec, capture: str) -> Follower:
-        what = Followed(self._home, service, component, lambda: self._wants_point(service.name))
+        what = Followed(self._home, service, component, lambda: self._wants_point(service.name), self.rest)
         follower = self._makers[capture](what)
         follower.start()
         return follower
@@ -160,6 +194,14 @@ class Followers:
         """Files that can be read when somebody wants to be called."""
         found = (row.follower.fileno() for row in self._rows.values() if row.follower)
         return [each for each in found if each >= 0]
+
+    def require_bases(self, service: str) -> None:
+        """Raise NotYet while a point of a service had better wait for the bases of its components: a little, or, where
+        there is nothing else, until they are there."""
+        states = self.states(service)
+        bases = [each.base for each in states if each.base is not None and each.base.first]
+        if bases and (len(bases) == len(states) or min(each.seconds for each in bases) < PATIENCE):
+            raise NotYet(f"{bases_text(states)} is being read")
 
     def states(self, service: str) -> tuple[FollowerState, ...]:
         """What they say of themselves."""

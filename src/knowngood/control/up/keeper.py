@@ -7,6 +7,7 @@ stands. The socket is answered by another thread meanwhile (doorkeeper.py).
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ from collections import deque
 from collections.abc import Callable
 
 from knowngood.control.home import Home
+from knowngood.control.lapses import Breach, Lapses, risk_of
 from knowngood.control.lock import started_by
 from knowngood.control.plugins import Plugins
 from knowngood.control.schedule import Now, Obligation, Schedule, Verb
@@ -25,12 +27,15 @@ from knowngood.control.up.followers import Followers
 from knowngood.control.up.listening import listening
 from knowngood.control.up.notify import Notifier
 from knowngood.control.up.protocol import Answer, Request, Told, told
+from knowngood.control.up.scrubbing import Scrubs
 from knowngood.control.up.standing import Standing
 from knowngood.control.up.waking import Waker, clock
 from knowngood.control.up.work import Elsewhere, Newest, Wish, last_drilled, last_tidied, look_up, make_point, tidy_home
-from knowngood.core.errors import KnowngoodError
-from knowngood.core.model import Level
+from knowngood.core.errors import KnowngoodError, NotYet
+from knowngood.core.instants import SECOND
+from knowngood.core.model import Level, ServiceSpec
 from knowngood.core.progress import Progress
+from knowngood.core.sizes import span_text
 from knowngood.flow.protect import Protected
 from knowngood.flow.tidy import Tidied
 
@@ -38,6 +43,7 @@ COMMAND = "knowngood up"
 _LONGEST_SLEEP = 10.0
 """The steady clock goes on while the machine is suspended, a sleep does not; edited files are seen as late as this."""
 _DRILL_LOOK = 1.0  # how often it is seen whether a drill has ended
+_MEASURE = 0.5  # seconds between two measurements of what would be lost
 _BREATHER = 0.1
 """Between two verbs, so that a command that waits for the home gets it."""
 
@@ -67,10 +73,14 @@ class Keeper:
         self._followers = Followers(home, plugins.followers, plugins.kinds, self.ask)
         self._standing = Standing(now().wall_ns, started_by(), self._schedule, self._followers)
         self._drills = Drills(home)
+        self._scrubs = Scrubs(home, now().steady)
         self._asked: deque[str] = deque()
         self._wishes: dict[str, Wish] = {}  # service → what its next point is to be
         self._seen: object = None  # how the services' files looked when they were read
         self._broken: set[str] = set()
+        self._services: tuple[ServiceSpec, ...] = ()
+        self._lapses = Lapses(home)
+        self._measured = -math.inf  # when that was done last
         self._stopping = False
         self._interruptible = False
 
@@ -90,9 +100,11 @@ class Keeper:
                 self._tell(Event(what=What.STARTED, message=f"process {os.getpid()}, by {started_by()}"))
                 ending.callback(self._followers.stop)
                 ending.callback(self._drills.stop)
+                ending.callback(self._scrubs.stop)
                 with contextlib.suppress(KeyboardInterrupt):  # what was at work has ended itself
                     self._loop()
                 self._notifier.stopping()
+                self._lapses.save(self._now().wall_ns, ending=True)
             self._tell(Event(what=What.STOPPED))
 
     # ------------------------------------------------------------------------------------- from signals and threads
@@ -133,22 +145,42 @@ class Keeper:
         self._schedule.heard_of_tidy(last_tidied(self._home), self._now())
         self._read_services()
         self._notifier.ready()
+        only_woken = False
         while not self._stopping:
             self._standing.beats += 1
             self._read_services()
             now = self._now()
+            self._measure(now)
             while self._asked:
                 self._schedule.ask(self._asked.popleft(), now)
             for each in self._drills.ended():
                 self._drilled(each)
-            wanted = self._followers.tick(now)
+            if news := self._scrubs.tick(now.steady):
+                self._tell(Event(what=What.TROUBLE, code=news.code, message=news.message, hint=news.hint))
+            wanted = self._followers.tick(now, only_woken=only_woken)
             what = self._schedule.due(now)
             if what:
                 self._carry_out(what)
             self._notifier.status(self._standing.line())
-            pause = _BREATHER if what else min(self._schedule.next_due(), wanted) - now.steady
-            longest = _LONGEST_SLEEP if not self._drills.busy else _DRILL_LOOK
-            self._waker.sleep(min(pause, longest), self._followers.files())
+            pause = _BREATHER if what else min(self._schedule.next_due(), self._scrubs.due, wanted) - now.steady
+            longest = _DRILL_LOOK if self._drills.busy or self._scrubs.busy else _LONGEST_SLEEP
+            woken = self._waker.sleep(min(pause, longest), self._followers.files())
+            only_woken = not what and not woken
+
+    def _measure(self, now: Now) -> None:
+        """Note what would be lost now, and whose writes do not wait for the vault."""
+        if now.steady - self._measured < _MEASURE:
+            return
+        self._measured = now.steady
+        standing = {each.name: each for each in self._standing.running(now).services}
+        for spec in self._services:
+            found = standing.get(spec.name)
+            risk = risk_of(spec, found.age, found) if found else None
+            if risk is not None:
+                self._lapses.measured(spec.name, risk, now.wall_ns)
+            for each in self._lapses.heard(spec.name, found.followers if found else (), now.wall_ns):
+                self._tell(_breach_event(spec.name, each))
+        self._lapses.save(now.wall_ns)
 
     def _read_services(self) -> None:
         """Take up what was added or changed, where anything was."""
@@ -168,7 +200,10 @@ class Keeper:
         self._broken = broken
         for each in listing.broken:
             self._trouble(each.name, each.error)
-        self._standing.forget_others({*broken, *(each.name for each in listing.services)})
+        self._services = listing.services
+        names = {*broken, *(each.name for each in listing.services)}
+        self._standing.forget_others(names)
+        self._lapses.keep_to(names)
 
     def _found(self, service: str, newest: Newest, now: Now) -> None:
         """These points of a service are there, made by somebody else, or before we began."""
@@ -182,9 +217,13 @@ class Keeper:
         if what.verb == Verb.DRILL:
             self._drill(what, began)
             return
+        if what.verb == Verb.TIDY and self._scrubs.busy:  # both keep the vault in order
+            self._schedule.postponed(what, began)
+            return
+        self._followers.rest()
         try:
             came = self._verb(what, began)
-        except Elsewhere as wrong:
+        except (Elsewhere, NotYet) as wrong:
             self._standing.waiting_for = wrong.message
             self._schedule.postponed(what, self._now())
             return
@@ -215,10 +254,15 @@ class Keeper:
                 raise KeyboardInterrupt
             if what.verb == Verb.TIDY:
                 return tidy_home(self._home, self._plugins, watch)
+            self._followers.require_bases(what.service)
             row = self._schedule.row(what.service)
             known = None if row and row.asked else self._standing.known(what.service)
-            wish = self._wishes.pop(what.service, Wish())
-            return make_point(self._home, self._plugins, what.service, known, watch, self._followers.followed, wish)
+            wish, followed = self._wishes.pop(what.service, Wish()), self._followers.followed
+            try:
+                return make_point(self._home, self._plugins, what.service, known, watch, followed, wish)
+            except (Elsewhere, NotYet):
+                self._wishes.setdefault(what.service, wish)
+                raise
         finally:
             self._interruptible = False
 
@@ -283,6 +327,15 @@ class Keeper:
     def _well(self, service: str) -> None:
         if former := self._standing.well(service):
             self._tell(Event(what=What.WELL, service=service, message=f"no longer: {former.message}"))
+
+
+def _breach_event(service: str, breach: Breach) -> Event:
+    if breach.until_ns is None:
+        message = f"{breach.component}: {breach.why}"
+    else:
+        lasted = span_text((breach.until_ns - breach.since_ns) / SECOND)
+        message = f"{breach.component}: writes wait for the vault again, after {lasted}"
+    return Event(what=What.BREACH, service=service, message=message)
 
 
 def _looks(folder: str) -> object:

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from knowngood.core.errors import KnowngoodError, UsageError
+from knowngood.core.malformed import MALFORMED
 
 MAX_REQUEST = 4096
 MAX_ANSWER = 1 << 20
@@ -74,9 +75,19 @@ class Waiting(msgspec.Struct, frozen=True, kw_only=True):
     room: float | None
 
 
+class BaseNow(msgspec.Struct, frozen=True, kw_only=True):
+    """A base that is being read beside, for so many seconds; of `total_bytes`, 0 for unknown. When it is the `first`,
+    there is no other one to make points of."""
+
+    seconds: float
+    bytes: int
+    total_bytes: int
+    first: bool
+
+
 class FollowerState(msgspec.Struct, frozen=True, kw_only=True):
     """What a follower says of itself. `behind` is how many seconds of changes are not yet safe; None for unknown.
-    While it `holds` the component, nobody else can make checkpoints of it."""
+    While it `holds` the component, nobody else can make checkpoints of it. `unsafe` is as in Standing."""
 
     component: str
     capture: str
@@ -85,6 +96,8 @@ class FollowerState(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     failure: Told | None = None
     waiting: Waiting | None = None
+    base: BaseNow | None = None
+    unsafe: str | None = None
 
 
 class ServiceNow(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,7 +162,7 @@ def read_request(line: bytes) -> Request:
     """A line as a request. Raises UsageError."""
     try:
         return _request.decode(line)
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as wrong:
+    except (msgspec.MsgspecError, *MALFORMED) as wrong:
         raise UsageError(f"this is no request: {str(wrong)[:200]}", hint='ask as {"ask": "status"}') from None
 
 

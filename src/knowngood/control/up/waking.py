@@ -35,8 +35,9 @@ class Waker:
         with contextlib.suppress(BlockingIOError):  # full: it will wake anyway
             os.write(self._write, b"!")
 
-    def sleep(self, seconds: float, others: Iterable[int] = ()) -> None:
-        """Until woken, until one of the other files can be read, or until the time is over."""
+    def sleep(self, seconds: float, others: Iterable[int] = ()) -> bool:
+        """Until woken, until one of the other files can be read, or until the time is over. Whether it was woken."""
+        woken = False
         with selectors.DefaultSelector() as selector:
             selector.register(self._read, selectors.EVENT_READ)
             for each in others:
@@ -44,7 +45,8 @@ class Waker:
             selector.select(max(0.0, seconds))
         with contextlib.suppress(BlockingIOError):
             while os.read(self._read, 512):
-                continue
+                woken = True
+        return woken
 
     @contextlib.contextmanager
     def signals(self, handlers: Mapping[int, Callable[[], None]]) -> Iterator[None]:

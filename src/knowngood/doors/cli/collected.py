@@ -10,6 +10,7 @@ from knowngood.core.sizes import bytes_text
 from knowngood.doors.cli.output import Output
 from knowngood.doors.cli.words import count_text, day_text
 from knowngood.vault.collect import Collected
+from knowngood.vault.parity.keep import Kept
 from knowngood.vault.session import lives_here
 
 
@@ -56,3 +57,14 @@ def tell_collected(out: Output, collected: Collected, *, dry_run: bool) -> None:
         )
     if collected.fenced:
         out.note(f"{count_text(collected.fenced, 'dead session')} ended")
+
+
+def parity_shape(kept: Kept) -> dict[str, Any]:
+    """What keeping parity did, as `--json` prints it."""
+    return {
+        "objects": kept.objects,
+        "sets": kept.sets,
+        "written_bytes": kept.written_bytes,
+        "waiting": kept.waiting,
+        "left_out": kept.left_out,
+    }

@@ -25,7 +25,7 @@ _DETAILS_KEPT = 50
 
 def report(wrong: BaseException, session: Session) -> int:
     """Tell what went wrong; return the exit status."""
-    if isinstance(wrong, PipeClosed):
+    if isinstance(wrong, PipeClosed) or (isinstance(wrong, BrokenPipeError) and session.out.unread):
         session.out.abandon()
         return PIPE_CLOSED
     if isinstance(wrong, typer.Exit):

@@ -117,6 +117,13 @@ def moment_text(moment: Moment, opened: list[State]) -> str:
     return f"{at}, made of {made} + {count_text(changes, 'change')}"
 
 
+def asked_text(moment: Moment) -> str:
+    """`point 3f2a91bc of 2026-11-20 14:00:07`, or `2026-11-20 14:02:07`: what was asked for, before it is opened."""
+    if moment.asked_ns is not None:
+        return when_text(moment.asked_ns, fraction=3 if moment.asked_ns % SECOND else 0)
+    return f"point {short(moment.point.id)} of {when_text(moment.point.moment_ns)}"
+
+
 def tell_limits(out: Output, moment: Moment, opened: list[State]) -> None:
     """What somebody should know who asked for a moment, and gets the nearest that there is."""
     for each in opened:

@@ -126,6 +126,15 @@ class Output:
         except OSError as wrong:
             raise self._unwritten(wrong) from wrong
 
+    @property
+    def unread(self) -> bool:
+        """Whether nobody reads the answer any more; the help is written past us."""
+        try:
+            self.stdout.flush()
+        except BrokenPipeError:
+            return True
+        return False
+
     def abandon(self) -> None:
         """Write nothing more, not even when Python ends."""
         with open(os.devnull, "wb") as nowhere:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
-from functools import partial
 
 from knowngood.core.errors import Unsupported, UsageError
 from knowngood.core.instants import now_ns
@@ -15,7 +14,6 @@ from knowngood.core.ports import (
     CaptureContext,
     Captured,
     Follower,
-    KindTraits,
     PageSource,
     Recovered,
     RecoveryPlan,
@@ -23,19 +21,15 @@ from knowngood.core.ports import (
     Sandbox,
 )
 from knowngood.core.progress import Progress
+from knowngood.core.rows import Rows, RowsRequest
+from knowngood.core.traits import KindTraits
 from knowngood.kinds.files.capture.basis import Basis
 from knowngood.kinds.files.capture.remembered import BasisDamaged
 from knowngood.kinds.files.capture.scan import Scan
 from knowngood.kinds.files.exclude import Exclusions, is_vault
-from knowngood.kinds.files.follow.clone import why_no_clones
-from knowngood.kinds.files.follow.clones import Clones
-from knowngood.kinds.files.follow.follower import FilesFollower
-from knowngood.kinds.files.journal.follower import JournalFollower
-from knowngood.kinds.files.journal.line import end_server
 from knowngood.kinds.files.limits import Limits
 from knowngood.kinds.files.recovery.plan import plan_recovery
 from knowngood.kinds.files.recovery.recover import materialize
-from knowngood.kinds.files.watch import SCAN, mapped_files, watch
 
 
 class FilesKind:
@@ -107,36 +101,9 @@ class FilesKind:
         Where its `capture` says so, by a journal: a file system is mounted over it then. Raises Unsupported where this
         cannot be, Busy when it is followed or captured already.
         """
-        path = os.path.realpath(os.fsencode(component.path))
-        if component.capture == "journal":
-            return JournalFollower(component, path, state_dir, self._limits, self._clock)
-        end_server(component, state_dir)
-        cookies = os.path.join(state_dir, "cookies")
-        os.makedirs(cookies, mode=0o700, exist_ok=True)
-        watcher = watch(component, cookies, ours=(state_dir,))
-        if watcher.traits.feed == SCAN:
-            watcher.close()
-            reason = f"{component.path} cannot be followed: {watcher.traits.reason}"
-            raise Unsupported(reason, hint="its points are made by scanning it")
-        try:
-            clones, reason = self._clones(component, path)
-            mapped = partial(mapped_files, path)
-            return FilesFollower(component, path, state_dir, watcher, mapped, self._limits, self._clock, clones, reason)
-        except BaseException:
-            watcher.close()
-            raise
+        from knowngood.kinds.files.following import follow_folder  # only who follows loads what follows
 
-    @staticmethod
-    def _clones(component: ComponentSpec, path: bytes) -> tuple[Clones | None, str]:
-        """What makes clones of a component's files, if that is asked for and can be had; or why not."""
-        if component.capture == "watch":
-            return None, ""
-        folder = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            reason = why_no_clones(folder)
-        finally:
-            os.close(folder)
-        return (None, reason) if reason else (Clones(), "")
+        return follow_folder(component, state_dir, self._limits, self._clock)
 
     def plan(self, request: RecoveryRequest, pages: PageSource, progress: Progress) -> RecoveryPlan:
         """Compare the checkpoint with what is there; change nothing."""
@@ -149,3 +116,8 @@ class FilesKind:
     def sandbox(self, component: ComponentSpec, folder: str) -> Sandbox:
         """Files need no server."""
         raise Unsupported(f"component '{component.name}' is files: there is no server to start on {folder}")
+
+    def rows(self, component: ComponentSpec, found: Mapping[str, str], request: RowsRequest) -> Rows:  # noqa: ARG002 - the port's
+        """Files have no rows."""
+        hint = "single files come back with --path"
+        raise Unsupported(f"component '{component.name}' is files, and has no tables", hint=hint)

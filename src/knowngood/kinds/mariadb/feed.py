@@ -10,7 +10,8 @@ import msgspec
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.ports import ChunkSink, Holder
 from knowngood.core.progress import Progress
-from knowngood.databases.feed import Away, ChainBroken, Taken
+from knowngood.databases.facts import FOLDER, add_facts
+from knowngood.databases.feed import Away, Beyond, ChainBroken, Taken
 from knowngood.databases.image import Image
 from knowngood.databases.steps import Begin, Settle, Step, Write
 from knowngood.kinds.mariadb.access import Access
@@ -57,7 +58,9 @@ class MariaFeed:
         """A base, and its binary log from the file's beginning."""
         self._end()
         progress.enter(f"taking a base of MariaDB at {self._access.text}")
-        place = take_base(self._access, self._datadir(), image, sink, progress)
+        folder = self._datadir()
+        place = take_base(self._access, folder, image, sink, progress)
+        add_facts(image, sink, {FOLDER: folder})
         path = LOG + place.file.encode()
         image.apply([Begin(path), Write(path, 0, MAGIC)])
         self._at = Position(self._server(), place.file, len(MAGIC))
@@ -82,6 +85,15 @@ class MariaFeed:
         self._heard = time.monotonic()
 
     # ------------------------------------------------------------------------------------------------------- taking
+
+    def reach(self, position: bytes) -> Taken:
+        """The events up to a place."""
+        wanted = msgspec.msgpack.decode(position, type=Position)
+        mark, here = Place(wanted.file, wanted.offset), Place(self._at.file, self._at.offset)
+        if here != mark and _beyond(here, mark):
+            raise Beyond(f"the binary log was read beyond {mark.file} {mark.offset} already")
+        self._mark = mark
+        return self.take()
 
     def take(self) -> Taken:
         """The events that came."""

@@ -23,12 +23,19 @@ class MariaHolder:
         self._access = access
         self._marked = marked
         self._connection: Any = None
+        self._prepared = False
         self._ends = 0.0
         self._timer: threading.Timer | None = None
 
+    def prepare(self, lease: float) -> None:
+        """Connect."""
+        self._connected(lease)
+        self._prepared = True
+
     def hold(self, lease: float) -> None:
         """Lock. The lease ends by our own timer; if we die, the server sees the connection close."""
-        connection = self._connected(lease)
+        connection = self._connection if self._prepared else None
+        self._prepared, connection = False, connection or self._connected(lease)
         self._ends = time.monotonic() + lease  # from here on: nothing is held while we connect
         self._timer = threading.Timer(lease, self._drop)
         self._timer.daemon = True

@@ -9,12 +9,15 @@ from contextlib import closing, suppress
 
 from knowngood.core.errors import Unsupported, UsageError
 from knowngood.core.model import ComponentSpec
-from knowngood.core.ports import Kind, KindTraits, Option
-from knowngood.databases.feed import Feed
+from knowngood.core.ports import Kind
+from knowngood.core.traits import KindTraits, Option
+from knowngood.databases.in_place import OPTION
 from knowngood.databases.kind import DatabaseKind, Ways
 from knowngood.kinds.mariadb.access import Access, access_of, told, value
 from knowngood.kinds.mariadb.base import PROGRAM
 from knowngood.kinds.mariadb.feed import MariaFeed
+from knowngood.kinds.mariadb.production import PLACE
+from knowngood.kinds.mariadb.rows import open_rows
 from knowngood.kinds.mariadb.sandbox import start_sandbox
 
 _OLDEST = (10, 5)
@@ -31,13 +34,16 @@ TRAITS = KindTraits(
         Option("port", "3306"),
         Option("user", "backup"),
         Option("option-file", "/etc/knowngood/mariadb.cnf"),
+        Option(OPTION, "/var/lib/mysql"),
     ),
 )
 
 
 def mariadb_kind(folders: Kind) -> Kind:
     """The kind `mariadb`; `folders` brings files back into folders."""
-    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner), folders)
+    return DatabaseKind(
+        Ways(TRAITS, _probe, _feed, start_sandbox, _owner, open_rows, spare=_feed, place=PLACE), folders
+    )
 
 
 def _probe(component: ComponentSpec) -> None:
@@ -72,7 +78,7 @@ def _check_program(series: str) -> None:
         raise UsageError(f"{PROGRAM} is not of the server's version {series}: {told_version.strip()}")
 
 
-def _feed(component: ComponentSpec, state_dir: str) -> Feed:  # noqa: ARG001 - it keeps nothing of its own
+def _feed(component: ComponentSpec, state_dir: str) -> MariaFeed:  # noqa: ARG001 - it keeps nothing of its own
     access = access_of(component)
     return MariaFeed(access, lambda: _ask(access, "SELECT @@datadir"), lambda: _server(access))
 

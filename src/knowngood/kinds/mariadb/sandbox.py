@@ -50,14 +50,25 @@ class MariaSandbox:
         """End it."""
         self._server.stop()
 
+    def end(self, seconds: float) -> None:
+        """Remove our account, and end it with all that it has written down. Raises KnowngoodError."""
+        with closing(self._access.connect()) as connection, told(self._access), connection.cursor() as cursor:
+            cursor.execute(f"DROP USER '{USER}'@'localhost'")
+        self._server.end(seconds)
+
 
 def start_sandbox(component: ComponentSpec, folder: str) -> Sandbox:  # noqa: ARG001 - all that matters is in the folder
     """Prepare, start, replay; return when every event is carried out. It can be done once with a folder."""
+    return start_server(folder, "mysql")
+
+
+def start_server(folder: str, user: str) -> MariaSandbox:
+    """The same, as this user when we are root."""
     base, marker = os.path.join(folder, "base"), os.path.join(folder, _MARKER)
     if os.path.exists(marker):
         raise KnowngoodError(f"a server was started on {folder} before", hint="recover it anew into another folder")
     place = place_of(_content(os.path.join(base, PLACE)))
-    server = Server(folder, "mysql")
+    server = Server(folder, user)
     try:
         with open(marker, "wb"):
             pass

@@ -13,8 +13,10 @@ from knowngood.core.errors import KnowngoodError
 from knowngood.core.instants import now_ns
 from knowngood.core.ports import ChunkSink, Holder
 from knowngood.core.progress import Progress
-from knowngood.databases.feed import Away, ChainBroken, Taken
+from knowngood.databases.facts import FOLDER, add_facts
+from knowngood.databases.feed import Away, Beyond, ChainBroken, Taken
 from knowngood.databases.image import Image
+from knowngood.databases.steps import Step
 from knowngood.kinds.postgres import layout
 from knowngood.kinds.postgres.address import Address
 from knowngood.kinds.postgres.base import Base, take_base
@@ -23,10 +25,11 @@ from knowngood.kinds.postgres.link import Link
 from knowngood.kinds.postgres.place import Position, decoded, identify
 from knowngood.kinds.postgres.refusal import Refused
 from knowngood.kinds.postgres.slot import Guard, Slot
-from knowngood.kinds.postgres.stream import Stream, gone
+from knowngood.kinds.postgres.stream import Stream, TimelineEnded, gone
+from knowngood.kinds.postgres.switch import history_file, leads_on, switched
 from knowngood.kinds.postgres.synchronous import Synchronous
 from knowngood.kinds.postgres.watchdog import Watchdog
-from knowngood.wire.pglog import PAGE, lsn_text, parse_lsn
+from knowngood.wire.pglog import PAGE, History, branches, lsn_text, parse_lsn
 
 _MARK_SECONDS = 5.0
 _PIECE_SECONDS = 60.0  # until the next piece of what is there has come
@@ -35,8 +38,11 @@ _PIECE_SECONDS = 60.0  # until the next piece of what is there has come
 class PostgresFeed:
     """A server as a standby sees it."""
 
-    def __init__(self, address: Address, name: str, slot_limit: int, *, synchronous: bool = False) -> None:
-        """`name` is that of our slot, and of our sessions. It keeps `slot_limit` bytes of log at most."""
+    def __init__(
+        self, address: Address, name: str, slot_limit: int, *, synchronous: bool = False, is_spare: bool = False
+    ) -> None:
+        """`name` is that of our slot, and of our sessions. It keeps `slot_limit` bytes of log at most. A spare one has
+        a name of its own: by its name the server knows whom commits wait for."""
         self._address = address
         self._name = name
         self._slot = Slot(address, name)
@@ -53,7 +59,9 @@ class PostgresFeed:
         self._wants_synchronous = synchronous
         self._synchronous: Synchronous | None = None  # from the first committed checkpoint on
         self._is_new = True
+        self._is_spare = is_spare
         self._note = ""  # why commits cannot be held
+        self._switched: list[Step] = []  # what another timeline began with, and was not taken yet
 
     @property
     def holder(self) -> Holder | None:
@@ -65,7 +73,7 @@ class PostgresFeed:
     def base(self, image: Image, sink: ChunkSink, progress: Progress) -> bytes:
         """Every file of the server, and the log that makes them consistent."""
         self._end()
-        self._limit, self._durable = None, 0
+        self._limit, self._durable, self._switched = None, 0, []
         self._prepare()
         progress.enter(f"waiting for a base of PostgreSQL at {self._address.text}")
         link = Link(self._address, self._name, replication=True)
@@ -90,6 +98,8 @@ class PostgresFeed:
 
     def _prepare(self) -> None:
         """Take back what a process that was killed has left; see whether commits can be held."""
+        if self._is_spare:
+            return
         with closing(Link(self._address, self._name)) as link:
             self._note = may_hold(link)
             if not self._note:
@@ -102,6 +112,8 @@ class PostgresFeed:
             told = [(name or "", value or "") for name, value in link.ask(layout.SETTINGS_QUERY)]
             settings = layout.settings_text(told, link.value("select rolname from pg_roles where oid = 10")).encode()
             written = parse_lsn(link.value("select pg_current_wal_flush_lsn()"))
+            # empty for those who may not see it
+            folder = link.value("select coalesce(max(setting), '') from pg_settings where name = 'data_directory'")
             readme = layout.README_TEXT.format(version=link.version).encode()
         ours = {
             layout.AUTO_CONF: base.auto_conf + layout.AUTO.encode(),
@@ -113,11 +125,12 @@ class PostgresFeed:
         ours.update({path: data for path, data in missing.items() if path not in base.paths})
         for path, data in ours.items():
             image.add(sink, path, BytesIO(data).read, now_ns())
+        add_facts(image, sink, {FOLDER: folder})
         return written
 
     def resume(self, position: bytes) -> bool:
         """Ask for the bytes behind a position."""
-        self._at = decoded(position)
+        self._at, self._switched = decoded(position), []
         self._durable = self._at.lsn
         return self._go_on()
 
@@ -128,10 +141,13 @@ class PostgresFeed:
         link = Link(self._address, self._name, replication=True)
         try:
             history, self._goal = identify(link)
-            if history != self._at.history:
+            if history != self._at.history and not self._leads_on(link, history):
                 link.close()
                 return False
             self._stream = Stream(link, self._at.history, self._at.lsn)
+        except TimelineEnded as ended:
+            link.close()
+            return self._switch(ended.timeline)
         except Refused as wrong:
             link.close()
             if gone(wrong):
@@ -143,7 +159,43 @@ class PostgresFeed:
         self._stream.landed(self._durable)
         return True
 
+    def _leads_on(self, link: Link, history: History) -> bool:
+        """Whether a server that was promoted goes on from where we are."""
+        same = (history.system, history.segment) == (self._at.system, self._at.segment)
+        return same and history.timeline > self._at.timeline and leads_on(link, self._at, history.timeline)
+
+    def _switch(self, timeline: int) -> bool:
+        """Go over to another timeline, at the end of the one before it. What that brings is taken next."""
+        link = Link(self._address, self._name, replication=True)
+        try:
+            told = history_file(link, timeline)
+            if branches(told[1]).get(self._at.timeline) != self._at.lsn:
+                link.close()
+                return False
+            history = History(self._at.system, timeline, self._at.segment)
+            start = history.floor(self._at.lsn)
+            stream = Stream(link, history, start)
+        except BaseException:
+            link.close()
+            raise
+        if not stream.inbox.wait(self._at.lsn - start, _PIECE_SECONDS):
+            stream.close()
+            raise Away(f"PostgreSQL at {self._address.text} does not send the beginning of its timeline {timeline}")
+        self._stream = stream
+        self._switched = [*switched(self._at, self._taken(stream), told)]
+        stream.landed(self._durable)
+        return True
+
     # ------------------------------------------------------------------------------------------------------- taking
+
+    def reach(self, position: bytes) -> Taken:
+        """The bytes up to a place."""
+        wanted = decoded(position)
+        limit = wanted.lsn
+        if self._at.lsn > limit or wanted.history != self._at.history:
+            raise Beyond(f"the log was read beyond {lsn_text(limit)} already")
+        self._limit = limit
+        return self.take()
 
     def take(self) -> Taken:
         """The bytes that came."""
@@ -164,10 +216,18 @@ class PostgresFeed:
             self._end()
             self._reconnected()
             data = b""
-        steps = list(self._at.advance(data))
+        steps, self._switched = [*self._switched, *self._at.advance(data)], []
         waits = self._synchronous.note if self._synchronous else ""
         note = waits or (self._guard.note if self._guard else "") or self._note
-        return Taken(steps, self._at.encoded(), note=note, more=self._at.lsn < self._goal)
+        more = self._at.lsn < self._goal
+        return Taken(steps, self._at.encoded(), note=note, more=more, unsafe=self._unsafe)
+
+    @property
+    def _unsafe(self) -> str | None:
+        """Why commits that are to wait for the vault do not."""
+        if self._synchronous is not None:
+            return self._synchronous.unsafe
+        return (self._note or None) if self._wants_synchronous else None
 
     @staticmethod
     def _taken(stream: Stream, most: int | None = None) -> bytes:

@@ -9,13 +9,17 @@ from contextlib import closing, suppress
 
 from knowngood.core.errors import Unsupported, UsageError
 from knowngood.core.model import ComponentSpec
-from knowngood.core.ports import Kind, KindTraits, Option
+from knowngood.core.ports import Kind
 from knowngood.core.sizes import parse_size
-from knowngood.databases.feed import Feed
+from knowngood.core.traits import KindTraits, Option
+from knowngood.databases.feed import Feed, Spare
+from knowngood.databases.in_place import OPTION
 from knowngood.databases.kind import DatabaseKind, Ways
 from knowngood.kinds.postgres.address import address_of
 from knowngood.kinds.postgres.feed import PostgresFeed
 from knowngood.kinds.postgres.link import Link
+from knowngood.kinds.postgres.production import PLACE
+from knowngood.kinds.postgres.rows import open_rows
 from knowngood.kinds.postgres.sandbox import start_sandbox
 from knowngood.kinds.postgres.until import UNTILS, until
 
@@ -33,13 +37,16 @@ TRAITS = KindTraits(
         Option("password-file", "/etc/knowngood/postgres.secret"),
         Option("slot-limit", "16GiB"),
         Option("synchronous", "yes"),
+        Option(OPTION, "/var/lib/postgresql/15/main"),
     ),
 )
 
 
 def postgres_kind(folders: Kind) -> Kind:
     """The kind `postgres`; `folders` brings files back into folders."""
-    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, until=until), folders)
+    return DatabaseKind(
+        Ways(TRAITS, _probe, _feed, start_sandbox, _owner, open_rows, spare=_spare, until=until, place=PLACE), folders
+    )
 
 
 def _probe(component: ComponentSpec) -> None:
@@ -63,8 +70,16 @@ def _probe(component: ComponentSpec) -> None:
 
 
 def _feed(component: ComponentSpec, state_dir: str) -> Feed:
-    name = "knowngood_" + hashlib.blake2s(os.path.abspath(state_dir).encode(), digest_size=6).hexdigest()
-    return PostgresFeed(address_of(component), name, _slot_limit(component), synchronous=_is_synchronous(component))
+    limit, synchronous = _slot_limit(component), _is_synchronous(component)
+    return PostgresFeed(address_of(component), _name(state_dir), limit, synchronous=synchronous)
+
+
+def _spare(component: ComponentSpec, state_dir: str) -> Spare:
+    return PostgresFeed(address_of(component), f"{_name(state_dir)}_base", _slot_limit(component), is_spare=True)
+
+
+def _name(state_dir: str) -> str:
+    return "knowngood_" + hashlib.blake2s(os.path.abspath(state_dir).encode(), digest_size=6).hexdigest()
 
 
 def _is_synchronous(component: ComponentSpec) -> bool:

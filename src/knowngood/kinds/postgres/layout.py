@@ -36,10 +36,14 @@ It starts as it is, as the user who owns it, and goes on where its log ends:
 
     /usr/lib/postgresql/{version}/bin/pg_ctl -D FOLDER -o "-p 5433 -k /tmp" start
 
-It begins a new timeline then; nothing reaches the server that it was recovered from. Before it takes that server's
-place, remove what knowngood added at the end of postgresql.auto.conf. knowngood.conf has the settings that the server
-had; where it kept its postgresql.conf elsewhere, that file is a copy of them. Tablespaces are folders in pg_tblspc.
+It begins a new timeline then; nothing reaches the server that it was recovered from. `knowngood recover` without --to
+puts it in that server's place; by hand, remove first what knowngood added at the end of postgresql.auto.conf.
+knowngood.conf has the settings that the server had; where it kept its postgresql.conf elsewhere, that file is a copy of
+them. Tablespaces are folders in pg_tblspc.
 """
+
+FIRST_LINES = (HBA_TEXT.splitlines(keepends=True)[0], "# Settings of the server, noted by knowngood.\n")
+"""How files begin that are ours."""
 
 _COPIED = (
     "max_connections",
@@ -78,9 +82,7 @@ SUPERUSER = "knowngood.superuser"
 def settings_text(settings: list[tuple[str, str]], superuser: str) -> str:
     """The settings of a server, as a file that it reads."""
     lines = [f"{name} = {quoted(value)}" for name, value in settings]
-    return "\n".join(
-        ["# Settings of the server, noted by knowngood.", *lines, f"{SUPERUSER} = {quoted(superuser)}", ""]
-    )
+    return "\n".join([FIRST_LINES[1].strip(), *lines, f"{SUPERUSER} = {quoted(superuser)}", ""])
 
 
 def superuser_of(settings: str) -> str:

@@ -55,10 +55,10 @@ class PostgresSandbox:
 
     @property
     def address(self) -> Mapping[str, str]:
-        """Its socket."""
+        """Its socket, the account, and the database."""
         words = dict(self._address.words)
         dsn = " ".join(f"{name}={value}" for name, value in words.items())
-        return {"dsn": dsn, "host": words["host"], "port": words["port"], "path": self._server.folder}
+        return {"dsn": dsn, **words, "path": self._server.folder}
 
     def ask(self, question: str, timeout: float) -> list[tuple[str, ...]]:
         """A statement of SQL."""
@@ -72,15 +72,24 @@ class PostgresSandbox:
         """End it."""
         self._server.stop()
 
+    def end(self, seconds: float) -> None:
+        """End it with a checkpoint: its folder is whole then. Raises KnowngoodError."""
+        self._server.end(seconds)
+
 
 def start_sandbox(component: ComponentSpec, folder: str) -> Sandbox:
     """Start a server; return when it has recovered everything. Raises NotFound where its version is not installed."""
+    return start_server(component, folder, "nobody")
+
+
+def start_server(component: ComponentSpec, folder: str, user: str) -> PostgresSandbox:
+    """The same, as this user when we are root."""
     version = _version(folder)
     program = f"/usr/lib/postgresql/{version}/bin/postgres"
     if not os.path.exists(program):
         raise NotFound(f"PostgreSQL {version} is not installed here", hint=f"apt-get install postgresql-{version}")
     settings = _settings(folder)
-    server = Server(folder, "nobody")
+    server = Server(folder, user)
     server.write("pg_hba.conf", "local all all trust\n")
     server.write("pg_ident.conf", "")
     server.write("postgresql.conf", settings)

@@ -16,7 +16,7 @@ from knowngood.core.errors import Damaged, KnowngoodError
 from knowngood.core.instants import now_ns
 from knowngood.databases.feed import Away, ChainBroken
 from knowngood.databases.inbox import Inbox
-from knowngood.kinds.postgres.link import SECONDS, Link
+from knowngood.kinds.postgres.link import SECONDS, Link, one_row, rows_of
 from knowngood.kinds.postgres.refusal import Refused
 from knowngood.wire.pglog import Chain, History, lsn_text
 from knowngood.wire.walsender import LogData, parse, status
@@ -27,11 +27,21 @@ _FULL_SECONDS = 0.05
 _SILENT_SECONDS = 75.0  # it says that it is there after half a minute
 
 
+class TimelineEnded(KnowngoodError):
+    """All of a timeline has come; the server goes on with another one."""
+
+    code = "timeline-ended"
+
+    def __init__(self, timeline: int) -> None:
+        super().__init__(f"the server goes on with timeline {timeline}")
+        self.timeline = timeline
+
+
 class Stream:
     """The log from some place on. Everything that libpq does on the connection is done by one thread at a time."""
 
     def __init__(self, link: Link, history: History, at: int, slot: str = "") -> None:
-        """Begin. Raises Refused when the server does not have that place any more, Away."""
+        """Begin. Raises Refused when the server does not have that place any more, Away, TimelineEnded."""
         self.inbox = Inbox()
         self._link = link
         self._chain = Chain(history, at)
@@ -55,8 +65,10 @@ class Stream:
     def _begin(self) -> None:
         """Ask for a sign of life: it comes after the first bytes, or instead of them the news that they are gone."""
         result = self._link.result(SECONDS)
+        if result is not None and result.nfields and result.status == pq.ExecStatus.TUPLES_OK:
+            raise _next_of(result)
         if result is None or result.status != pq.ExecStatus.COPY_BOTH:
-            raise Away("the server ended this timeline, and begins a new one")
+            raise Away("PostgreSQL does not begin to stream")
         self._tell(answer=True)
         message = self._link.copied(SECONDS)
         if message is None:
@@ -153,9 +165,14 @@ class Stream:
 
     def _ended(self) -> None:
         """The server ends the stream: it goes away, or has said why."""
+        with contextlib.suppress(Error):  # the way back of the copy has to be ended as well
+            self._link.conn.put_copy_end()
+            self._link.conn.flush()
         result = self._link.result(SECONDS)
-        if result is not None and result.nfields:
-            raise ChainBroken("the server's timeline has ended: another one goes on")
+        while result is not None and not result.nfields:  # what only says that the copy is done
+            result = self._link.result(SECONDS)
+        if result is not None:
+            raise _next_of(result)
         raise Away("PostgreSQL has ended the stream")
 
     def _tell(self, *, answer: bool = False) -> None:
@@ -175,6 +192,14 @@ class Stream:
     def _say(self, message: bytes) -> None:
         self._link.conn.put_copy_data(message)
         self._link.conn.flush()
+
+
+def _next_of(result: pq.abc.PGresult) -> TimelineEnded:
+    """What is told at the end of a timeline: the next one, and where it begins."""
+    following, _ = one_row(rows_of(result), 2)
+    if not following.isdigit():
+        raise Damaged("the server does not say which timeline comes next")
+    return TimelineEnded(int(following))
 
 
 def gone(wrong: Refused) -> bool:

@@ -32,6 +32,7 @@ class Synchronous:
     def __init__(self, address: Address, name: str, stream: Callable[[], Stream | None]) -> None:
         """`name` is what our stream calls itself."""
         self.note = "commits do not wait for the vault yet"
+        self.unsafe: str | None = None  # why they do not, though they did or could; empty while they do
         self._address = address
         self._name = name
         self._stream = stream
@@ -70,13 +71,13 @@ class Synchronous:
         try:
             names = link.value(f"show {SETTING}")
             if names not in ("", self._name):
-                self.note = f"commits do not wait for the vault: {SETTING} is '{names}'"
+                self.note = self.unsafe = f"commits do not wait for the vault: {SETTING} is '{names}'"
                 return
-            self._watchdog.arm(_WATCH_SECONDS, self._undo())
+            self._watchdog.arm(_WATCH_SECONDS, self._undo(), link.process)
             self._joined = True
             link.ask(f"alter system set {SETTING} = '{self._name}'")
             link.ask("select pg_reload_conf()")
-            self.note = ""
+            self.note = self.unsafe = ""
         finally:
             link.close()
 
@@ -89,7 +90,7 @@ class Synchronous:
                 link.ask(each)
         finally:
             link.close()
-        self._joined, self._well_since, self.note = False, math.inf, why
+        self._joined, self._well_since, self.note, self.unsafe = False, math.inf, why, why or None
         self._watchdog.disarm()
 
     @staticmethod

@@ -18,7 +18,7 @@ _NAME_BYTES = 63
 
 def until(word: str, value: str) -> Callable[[str], None]:
     """What makes the server of a recovered folder end there. Raises UsageError when the value is none."""
-    settings = {**_settings(word, value), "recovery_target_action": "promote", "recovery_target_timeline": "current"}
+    settings = {**_settings(word, value), "recovery_target_action": "promote", "recovery_target_timeline": "latest"}
     lines = [f"{name} = {layout.quoted(each)}" for name, each in settings.items()]
     text = "\n".join(["# Where its recovery ends, as knowngood was told.", *lines, ""])
 

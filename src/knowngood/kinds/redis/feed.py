@@ -14,6 +14,7 @@ from knowngood.core.errors import KnowngoodError
 from knowngood.core.instants import now_ns
 from knowngood.core.ports import ChunkSink, Holder
 from knowngood.core.progress import Progress
+from knowngood.databases.facts import add_facts
 from knowngood.databases.feed import Away, ChainBroken, Taken
 from knowngood.databases.image import Image
 from knowngood.databases.inbox import Inbox
@@ -22,6 +23,7 @@ from knowngood.kinds.redis.address import Address
 from knowngood.kinds.redis.base import BaseStream
 from knowngood.kinds.redis.holder import RedisHolder
 from knowngood.kinds.redis.link import Link, expect_bytes, fields
+from knowngood.kinds.redis.production import facts_from
 from knowngood.wire.resp import Refused, command
 
 FOLDER = b"appendonlydir/"
@@ -75,6 +77,8 @@ class RedisFeed:
         self._end()
         self._limit = None
         progress.enter(f"waiting for a base of Redis at {self._address.text}")
+        with closing(Link(self._address)) as asking:
+            facts = facts_from(asking)
         link = Link(self._address, _SILENT_SECONDS)
         try:
             answer = self._begin(link, "?", -1)
@@ -87,6 +91,7 @@ class RedisFeed:
             link.close()
             raise
         image.add(sink, MANIFEST, BytesIO(_MANIFEST).read, now_ns())
+        add_facts(image, sink, facts)
         image.apply([Begin(STREAM)])
         offset = int(words[2])
         self._at = Position(words[1], offset, offset)

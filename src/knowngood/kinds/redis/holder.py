@@ -22,6 +22,15 @@ class RedisHolder:
         self._link: Link | None = None
         self._ends = 0.0
 
+    def prepare(self, lease: float) -> None:  # noqa: ARG002 - the port's
+        """Connect."""
+        link = self._link = self._link or Link(self._address, _SECONDS)
+        try:
+            link.ask_text("PING")
+        except BaseException:
+            self.close()
+            raise
+
     def hold(self, lease: float) -> None:
         """Pause all that writes."""
         link = self._link = self._link or Link(self._address, _SECONDS)

@@ -7,12 +7,16 @@ from contextlib import closing
 
 from knowngood.core.errors import Unsupported
 from knowngood.core.model import ComponentSpec
-from knowngood.core.ports import Kind, KindTraits, Option
+from knowngood.core.ports import Kind
+from knowngood.core.traits import KindTraits, Option
 from knowngood.databases.feed import Feed
+from knowngood.databases.in_place import OPTION
 from knowngood.databases.kind import DatabaseKind, Ways
 from knowngood.kinds.redis.address import address_of
 from knowngood.kinds.redis.feed import RedisFeed
 from knowngood.kinds.redis.link import Link, fields
+from knowngood.kinds.redis.production import PLACE
+from knowngood.kinds.redis.rows import open_rows
 from knowngood.kinds.redis.sandbox import start_sandbox
 
 _OLDEST = 7
@@ -26,13 +30,14 @@ TRAITS = KindTraits(
         Option("url", "redis://127.0.0.1:6379", required=True),
         Option("user", "backup"),
         Option("password-file", "/etc/knowngood/redis.secret"),
+        Option(OPTION, "/var/lib/redis"),
     ),
 )
 
 
 def redis_kind(folders: Kind) -> Kind:
     """The kind `redis`; `folders` brings files back into folders."""
-    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner), folders)
+    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, open_rows, place=PLACE), folders)
 
 
 def _probe(component: ComponentSpec) -> None:

@@ -45,10 +45,23 @@ class RedisSandbox:
         """End it."""
         self._server.stop()
 
+    def save(self, seconds: float) -> None:
+        """Write all of it as one file. Raises KnowngoodError."""
+        self.ask("SAVE", seconds)
+
+    def end(self, seconds: float) -> None:
+        """End it with all that it has written down. Raises KnowngoodError."""
+        self._server.end(seconds)
+
 
 def start_sandbox(component: ComponentSpec, folder: str) -> Sandbox:  # noqa: ARG001 - all that matters is in the folder
     """Start a server; return when it has loaded everything."""
-    server = Server(folder, "redis")
+    return start_server(folder, "redis")
+
+
+def start_server(folder: str, user: str) -> RedisSandbox:
+    """The same, as this user when we are root."""
+    server = Server(folder, user)
     socket = os.path.join(server.sockets, "redis.sock")
     options = {
         "dir": folder,
@@ -57,6 +70,7 @@ def start_sandbox(component: ComponentSpec, folder: str) -> Sandbox:  # noqa: AR
         "unixsocketperm": "700",
         "appendonly": "yes",
         "appendfsync": "no",
+        "auto-aof-rewrite-percentage": "0",
         "save": "",
         "daemonize": "no",
         "enable-debug-command": "local",

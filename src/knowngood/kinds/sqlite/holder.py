@@ -15,6 +15,9 @@ class SqliteHolder:
         self._ask = ask
         self._marked = marked
 
+    def prepare(self, lease: float) -> None:
+        """The warden is there."""
+
     def hold(self, lease: float) -> None:
         """Wait for whoever writes, then nobody does. Raises Busy when they write for longer than the lease."""
         self._ask(Request("hold", lease=lease))

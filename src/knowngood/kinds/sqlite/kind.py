@@ -8,12 +8,14 @@ import stat
 
 from knowngood.core.errors import NotFound, UsageError
 from knowngood.core.model import ComponentSpec
-from knowngood.core.ports import Kind, KindTraits
+from knowngood.core.ports import Kind
+from knowngood.core.traits import KindTraits
 from knowngood.databases.feed import Feed
 from knowngood.databases.kind import DatabaseKind, Folders, Ways
 from knowngood.kinds.sqlite.feed import SqliteFeed
 from knowngood.kinds.sqlite.link import Warden
 from knowngood.kinds.sqlite.recovery import InPlace
+from knowngood.kinds.sqlite.rows import open_rows
 from knowngood.kinds.sqlite.sandbox import start_sandbox
 from knowngood.kinds.sqlite.words import Request
 
@@ -22,7 +24,7 @@ TRAITS = KindTraits(name="sqlite", capture=("scan", "journal"), holds=True, part
 
 def sqlite_kind(folders: Folders) -> Kind:
     """The kind `sqlite`; `folders` brings files back into folders."""
-    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, _follows), InPlace(folders))
+    return DatabaseKind(Ways(TRAITS, _probe, _feed, start_sandbox, _owner, open_rows, _follows), InPlace(folders))
 
 
 def _probe(component: ComponentSpec) -> None:

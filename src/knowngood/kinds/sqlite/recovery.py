@@ -47,6 +47,8 @@ class InPlace:
                     pass
         plan = self._folders.plan(_beside(request, path), pages, progress)
         plan.request = request
+        if there:
+            plan.notes = (f"what is there now is kept as {path}.former",)
         plan.create, plan.rewrite = (0, 1) if there else (1, 0)
         plan.samples = [("rewrite" if there else "create", os.fsencode(os.path.basename(path)))]
         return plan
@@ -62,8 +64,10 @@ class InPlace:
         try:
             done = self._folders.materialize(replace(plan, request=beside), pages, progress)
             if not done.problem_count:
+                there = os.path.lexists(path)
                 with _mapped(path):
                     _put(os.path.join(beside.target, os.path.basename(request.checkpoint.source)), path)
+                done.kept = path + ".former" if there else ""
             return done
         finally:
             shutil.rmtree(beside.target, ignore_errors=True)

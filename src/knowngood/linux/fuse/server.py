@@ -18,7 +18,7 @@ from knowngood.core.sizes import KIB
 from knowngood.linux.fuse.mount import Mounted
 from knowngood.wire.fuse import replies
 from knowngood.wire.fuse.bodies import Init
-from knowngood.wire.fuse.opcodes import SILENT, InitFlag
+from knowngood.wire.fuse.opcodes import SILENT, InitFlag, Opcode
 from knowngood.wire.fuse.replies import Agreement, Reply
 from knowngood.wire.fuse.requests import Malformed, Request, parse
 
@@ -31,6 +31,7 @@ _BACKGROUND = 64  # requests of readahead that the kernel keeps under way
 _GONE = frozenset({errno.ENODEV, errno.ECONNABORTED, errno.EBADF})
 _AGAIN = frozenset({errno.ENOENT, errno.EINTR, errno.EAGAIN})  # whoever asked does not wait any more
 _JOIN_SECONDS = 10
+_INIT = int(Opcode.INIT)
 _PARTS = 1024  # IOV_MAX: a long listing has more
 
 
@@ -47,6 +48,7 @@ class Server:
         max_read: int,
         max_write: int = 4 * KIB,
         quick: bool = False,
+        agreed: int = 0,
         failed: Callable[[Request, Exception], None],
         ended: Callable[[], None],
     ) -> None:
@@ -54,9 +56,11 @@ class Server:
 
         With `quick`, a thread that reads a request handles it before another one reads the next, which saves many
         changes between threads; handlers are to call `may_wait` before they wait for anything.
+        `agreed` are the flags of INIT, where another program had it before on the same line to the kernel.
         `failed` is told of what a handler should not have raised; `ended` is called when the last thread has ended.
         """
         self.agreement: Agreement | None = None
+        self.agreed = agreed  # its flags
         self._mounted = mounted
         self._handle = handle
         self._wanted = wanted
@@ -69,6 +73,9 @@ class Server:
         self._mine = threading.local()
         self._left = threads
         self._lock = threading.Lock()
+        self._paused = False
+        self._parked = 0
+        self._parking = threading.Condition()
         # Daemons: were one held up for ever, by a disk say, the process could still end, and the mount with it.
         self._threads = [threading.Thread(target=self._run, name=f"fuse-{n}", daemon=True) for n in range(threads)]
 
@@ -85,6 +92,32 @@ class Server:
             thread.join(max(0.0, deadline - monotonic()))
         if not any(thread.is_alive() for thread in self._threads):
             self._mounted.close()
+
+    def pause(self, seconds: float, ask: Callable[[], None]) -> bool:
+        """Take no more requests; whether all that were taken are answered by now. Call `resume` afterwards.
+
+        `ask` makes the kernel send a request, so that whoever waits for one comes back. It may wait for the answer as
+        long as it takes.
+        """
+        with self._parking:
+            self._paused = True
+        threading.Thread(target=ask, name="fuse-ask", daemon=True).start()
+        with self._parking:
+            return self._parking.wait_for(lambda: self._parked == self._left, seconds)
+
+    def resume(self) -> None:
+        """Take requests again."""
+        with self._parking:
+            self._paused = False
+            self._parking.notify_all()
+
+    def _park(self) -> None:
+        self.may_wait()
+        with self._parking:
+            self._parked += 1
+            self._parking.notify_all()
+            self._parking.wait_for(lambda: not self._paused)
+            self._parked -= 1
 
     def _run(self) -> None:
         try:
@@ -103,6 +136,9 @@ class Server:
         view = memoryview(buffer)
         while True:
             self._take_turn()
+            if self._paused:
+                self._park()
+                continue
             try:
                 length = os.readv(fd, [buffer])
                 if not self._quick:
@@ -144,11 +180,11 @@ class Server:
 
     def _answer(self, message: memoryview) -> Reply | None:
         try:
-            request = parse(message, self.agreement.flags if self.agreement else 0)
+            request = parse(message, self.agreed)
         except Malformed as wrong:
             return replies.error(wrong.unique, errno.EINVAL) if wrong.unique else None
         try:
-            answer = self._begin(request) if isinstance(request.body, Init) else self._handle(request)
+            answer = self._handle(request) if request.opcode != _INIT else self._begin(request)
         except OSError as wrong:
             answer = replies.error(request.unique, wrong.errno or errno.EIO)
         except Exception as wrong:  # noqa: BLE001 one request fails, the file system stays
@@ -169,5 +205,5 @@ class Server:
         if not body:
             self._failed(request, Unsupported("the kernel's FUSE is older than Linux 5.4"))
             raise OSError(errno.EPROTO, os.strerror(errno.EPROTO))
-        self.agreement = agreement
+        self.agreement, self.agreed = agreement, int(agreement.flags) if agreement else 0
         return replies.reply(request.unique, body)

@@ -86,7 +86,6 @@ class Tail(Enum):
     TWO_NAMES = 2
     DATA = 3
     VIEW = 4  # data that is not copied
-    VALUE = 5  # a name, then as many bytes as the first field says
 
 
 class Layout(Struct, frozen=True):
@@ -163,8 +162,9 @@ LAYOUTS: dict[int, Layout] = {
 }
 """Requests whose form follows from the opcode alone; `_SPECIAL` has the others."""
 
-_SETXATTR = _layout(SetXattr, "II", Tail.VALUE)
-_SETXATTR_EXT = _layout(SetXattr, "III4x", Tail.VALUE)
+_SETXATTR = struct.Struct("=II")
+_SETXATTR_EXT = struct.Struct("=III4x")
+_WRITE_SIZE = struct.Struct("=I")
 _INIT = struct.Struct("=IIII")
 _INIT_MORE = struct.Struct("=I")  # flags2; then 44 bytes that mean nothing yet
 _FORGET_HEAD = struct.Struct("=I4x")
@@ -180,57 +180,79 @@ def parse(message: memoryview, agreed: int = 0) -> Request:
     if len(message) < HEADER.size:
         raise Malformed("a message is shorter than its header")
     length, opcode, unique, node, uid, gid, pid, in_extensions, _ = HEADER.unpack_from(message)
-    end = length - 8 * in_extensions
-    if length != len(message) or end < HEADER.size:
+    extensions = b""
+    if in_extensions:
+        end = length - 8 * in_extensions
+        if end < HEADER.size or length != len(message):
+            raise Malformed("a message is not as long as it says", unique)
+        extensions, message = bytes(message[end:]), message[:end]
+    elif length != len(message):
         raise Malformed("a message is not as long as it says", unique)
-    rest = message[HEADER.size : end]
+    take = _TAKE.get(opcode)
     try:
-        special = _SPECIAL.get(opcode)
-        body = special(rest, agreed) if special else _plain(LAYOUTS.get(opcode, _RAW), rest)
+        body = take(message) if take is not None else _rare(opcode, message[HEADER.size :], agreed)
     except (struct.error, ValueError) as wrong:
         raise Malformed(f"the body of a request {opcode} is malformed: {wrong}", unique) from None
-    return Request(opcode, unique, node, uid, gid, pid, body, bytes(message[end:]) if in_extensions else b"")
+    return Request(opcode, unique, node, uid, gid, pid, body, extensions)
 
 
-def _plain(layout: Layout, rest: memoryview) -> Body:
-    fixed = layout.fixed
-    fields = fixed.unpack_from(rest)
+def _rare(opcode: int, rest: memoryview, agreed: int) -> Body:
+    special = _SPECIAL.get(opcode)
+    return Raw(bytes(rest)) if special is None else special(rest, agreed)
+
+
+def _taker(layout: Layout) -> Callable[[memoryview], Body]:
+    """What takes a body of this layout out of a message, after the header. All that can be said beforehand is: a server
+    spends a good part of its time here."""
+    body, fields, begins = layout.body, layout.fixed.unpack_from, HEADER.size
+    rest = begins + layout.fixed.size
     match layout.tail:
         case Tail.NOTHING:
-            return layout.body(*fields)
+            return lambda message: body(*fields(message, begins))
         case Tail.NAME:
-            return layout.body(*fields, *_names(rest[fixed.size :], 1))
+            return lambda message: body(*fields(message, begins), _name(message[rest:]))
         case Tail.TWO_NAMES:
-            return layout.body(*fields, *_names(rest[fixed.size :], 2))
+            return lambda message: body(*fields(message, begins), *_names(message[rest:]))
         case Tail.DATA:
-            return layout.body(*fields, bytes(rest[fixed.size :]))
+            return lambda message: body(*fields(message, begins), bytes(message[rest:]))
         case Tail.VIEW:
-            data = rest[fixed.size :]
-            if len(data) != fields[2]:
-                raise ValueError("the data is not as long as it says")
-            return layout.body(*fields, data)
-        case Tail.VALUE:
-            name, _, value = bytes(rest[fixed.size :]).partition(b"\0")
-            if not name or len(name) >= NAME_LIMIT or len(value) != fields[0]:
-                raise ValueError("the value is not as long as it says")
-            return layout.body(*fields, *([0] if len(fields) == 2 else []), name, value)
+            return lambda message: body(*fields(message, begins), _sized(message, begins, rest))
 
 
-def _names(data: memoryview, count: int) -> list[bytes]:
-    names = bytes(data).split(b"\0")
-    if len(names) != count + 1 or names.pop() or not all(0 < len(name) < NAME_LIMIT for name in names):
+def _sized(message: memoryview, begins: int, rest: int) -> memoryview:
+    """The data of a WRITE, whose third field says how long it is."""
+    data = message[rest:]
+    if len(data) != _WRITE_SIZE.unpack_from(message, begins + 16)[0]:
+        raise ValueError("the data is not as long as it says")
+    return data
+
+
+def _name(data: memoryview) -> bytes:
+    name, nul, more = bytes(data).partition(b"\0")
+    if more or not nul or not 0 < len(name) < NAME_LIMIT:
         raise ValueError("a name is missing, empty, too long, or does not end")
-    return names
+    return name
+
+
+def _names(data: memoryview) -> tuple[bytes, bytes]:
+    name, nul, other = bytes(data).partition(b"\0")
+    if not nul or not 0 < len(name) < NAME_LIMIT:
+        raise ValueError("a name is missing, empty, too long, or does not end")
+    return name, _name(memoryview(other))
 
 
 def _setxattr(rest: memoryview, agreed: int) -> Body:
-    return _plain(_SETXATTR_EXT if agreed & InitFlag.SETXATTR_EXT else _SETXATTR, rest)
+    fixed = _SETXATTR_EXT if agreed & InitFlag.SETXATTR_EXT else _SETXATTR
+    size, flags, *more = fixed.unpack_from(rest)
+    name, _, value = bytes(rest[fixed.size :]).partition(b"\0")
+    if not name or len(name) >= NAME_LIMIT or len(value) != size:
+        raise ValueError("the value is not as long as it says")
+    return SetXattr(size, flags, more[0] if more else 0, name, value)
 
 
 def _rename(rest: memoryview, _: int) -> Body:
     (directory,) = _DIRECTORY.unpack_from(rest)
-    name, new_name = _names(rest[_DIRECTORY.size :], 2)
-    return Rename(directory, 0, name, new_name)
+    return Rename(directory, 0, *_names(rest[_DIRECTORY.size :]))
 
 
 def _init(rest: memoryview, _: int) -> Body:
@@ -248,9 +270,11 @@ def _batch_forget(rest: memoryview, _: int) -> Body:
     return BatchForget(tuple(_FORGET_ONE.iter_unpack(nodes)))
 
 
-_SPECIAL = {
+_SPECIAL: dict[int, Callable[[memoryview, int], Body]] = {
     Opcode.SETXATTR: _setxattr,
     Opcode.RENAME: _rename,
     Opcode.INIT: _init,
     Opcode.BATCH_FORGET: _batch_forget,
 }
+
+_TAKE: dict[int, Callable[[memoryview], Body]] = {opcode: _taker(layout) for opcode, layout in LAYOUTS.items()}

@@ -77,6 +77,8 @@ def _tell(out: Output, done: Rehearsed) -> None:
         out.line(f"recovery took {took}: the rto of {span_text(report['rto'])} is {kept}")
     if not report["isolated"]:
         out.note("it shared the host's network: only root can take that away")
+    if not report["sockets_hidden"]:
+        out.note("it could see the sockets in the host's file system: only root can hide them")
     out.note(f"report: {done.page}")
 
 

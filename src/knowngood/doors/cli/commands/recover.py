@@ -13,8 +13,9 @@ from knowngood.control.services import find_service
 from knowngood.core.errors import ExitStatus, KnowngoodError, UsageError
 from knowngood.core.instants import SECOND, now_ns, when_text
 from knowngood.core.model import ServiceSpec
-from knowngood.core.ports import Recovered
+from knowngood.core.ports import Recovered, RecoveryPlan
 from knowngood.core.sizes import bytes_text, parse_span, span_text
+from knowngood.doors.cli.commands.rows import Asked, Key, Rows, Table, Where, run_rows
 from knowngood.doors.cli.commands.sandbox import run_sandbox
 from knowngood.doors.cli.moments import At, moment_shape, moment_text, point_shape, tell_limits
 from knowngood.doors.cli.opening import PassphraseFile, RecoveryKeyFile, confirmed, show_bytes, workshop
@@ -24,8 +25,8 @@ from knowngood.doors.cli.words import absolute, count_text
 from knowngood.flow.choose import LAST_KNOWN_GOOD, chosen_moment
 from knowngood.flow.moment import Moment
 from knowngood.flow.parts import Parts
-from knowngood.flow.points import checkpoints_of, definition_of
-from knowngood.flow.recover import ComponentPlan, Wish, recover as recover_moment
+from knowngood.flow.points import checkpoints_of
+from knowngood.flow.recover import ComponentPlan, Wish, recover as recover_moment, stops_it
 
 app = typer.Typer()
 _SHOWN = 10
@@ -35,6 +36,16 @@ Paths = Annotated[
 ]
 _PLACES = "Only up to a place in a database's own log: lsn=…, xid=…, before-xid=…, name=…, time=…."
 Until = Annotated[str, typer.Option("--until", help=_PLACES, metavar="WHAT=VALUE")]
+Into = Annotated[
+    str, typer.Option("--to", help="Into this folder (rows: this file), not the original place.", metavar="DIR")
+]
+Only = Annotated[str, typer.Option("--component", "-c", help="Only this component.", metavar="C")]
+Delete = Annotated[bool, typer.Option("--delete", help="Also delete what the point does not have.")]
+Beside = Annotated[
+    bool, typer.Option("--sandbox", help="Beside, on throw-away servers, until Ctrl-C; then all of it goes.")
+]
+Lasts = Annotated[str, typer.Option("--for", help="How long a sandbox lasts, such as 1h.", metavar="SPAN")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")]
 
 
 @app.command(help="Bring back a whole service, one component, or single paths, as they were at a moment.")
@@ -42,17 +53,19 @@ def recover(
     context: typer.Context,
     name: Annotated[str, typer.Argument(help="The service.", metavar="NAME")],
     at: At = "latest",
-    component: Annotated[str, typer.Option("--component", "-c", help="Only this component.", metavar="C")] = "",
+    component: Only = "",
     path: Paths = None,
-    to: Annotated[str, typer.Option("--to", help="Into this folder, not the original place.", metavar="DIR")] = "",
-    delete: Annotated[bool, typer.Option("--delete", help="Also delete what the point does not have.")] = False,
-    sandbox: Annotated[
-        bool, typer.Option("--sandbox", help="Beside, on throw-away servers, until Ctrl-C; then all of it goes.")
-    ] = False,
-    for_: Annotated[str, typer.Option("--for", help="How long a sandbox lasts, such as 1h.", metavar="SPAN")] = "",
+    to: Into = "",
+    delete: Delete = False,
+    sandbox: Beside = False,
+    for_: Lasts = "",
     until: Until = "",
+    table: Table = "",
+    where: Where = "",
+    key: Key = "",
+    rows: Rows = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the plan; write nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask before writing.")] = False,
+    yes: Yes = False,
     passphrase_file: PassphraseFile = "",
     recovery_key_file: RecoveryKeyFile = "",
 ) -> int:
@@ -61,10 +74,10 @@ def recover(
     if delete and path:
         raise UsageError("--delete goes with whole components, not with --path", hint="leave one of the two out")
     wish = Wish(component or None, tuple(path or ()), absolute(to) if to else None, delete, _until(until))
+    asked = Asked(table, where, key, rows)
+    asked.check(wish, sandbox=sandbox)
     if sandbox and (wish != Wish() or dry_run):
-        raise UsageError(
-            "a sandbox is for the whole service, in a place of its own", hint="use --sandbox with --at only"
-        )
+        raise UsageError("a sandbox is of the whole service, and beside", hint="use --sandbox with --at only")
     if for_ and not sandbox:
         raise UsageError("--for goes with --sandbox", hint=f"knowngood recover {name} --sandbox --for {for_}")
     # Without the lock of the home: who needs a file back does not wait until the hourly run has ended.
@@ -75,9 +88,11 @@ def recover(
         since = when_text(moment.point.moment_ns)
         session.out.warn(f"what was written after {since}, {span_text(lost)} of changes, is not in it")
     service = _defined(session, name)
+    if asked:
+        run_rows(session, moment, wish, asked, service, parts, dry_run=dry_run, yes=yes)
+        return ExitStatus.DONE
     if sandbox:
-        definition = service or definition_of(moment.point) or ServiceSpec(name=name, components=())
-        run_sandbox(session, moment, definition, parts, parse_span(for_) if for_ else 0)
+        run_sandbox(session, moment, service, parts, parse_span(for_) if for_ else 0)
         return ExitStatus.DONE
     return _recover(session, moment, wish, parts, service, lost, dry_run=dry_run, yes=yes)
 
@@ -97,7 +112,9 @@ def _recover(
 
     def agree(made: list[ComponentPlan]) -> bool:
         plans.extend(made)
-        return not dry_run and _agreed(session, moment, made, wish, yes=yes)
+        if dry_run or (not stops_it(service) and any(each.plan.hindrance for each in made)):
+            return not dry_run  # it is refused
+        return _agreed(session, moment, made, wish, yes=yes)
 
     with session.watch(parts.progress):
         done = recover_moment(moment, wish, parts, agree, service)
@@ -108,8 +125,12 @@ def _recover(
         "dry_run": dry_run,
         "lost": lost,
         **done_shape(plans, done),
+        "kept": [result.kept for _, result in done if result.kept],
         "seconds": round(time.monotonic() - began, 3),
     }
+
+    for shape, each in zip(fields["plans"], plans, strict=True):
+        shape |= {"hindrance": each.plan.hindrance or None, "notes": list(each.plan.notes)}
 
     def tell() -> None:
         if dry_run:
@@ -118,6 +139,8 @@ def _recover(
             session.out.note("nothing was written")
         else:
             tell_done(session.out, moment_text(moment, opened), fields)
+            for kept in fields["kept"]:
+                session.out.note(f"what was there before is kept: {kept}")
 
     session.out.result("recover", fields, tell)
     return ExitStatus.INCOMPLETE if fields["problem_count"] else ExitStatus.DONE
@@ -167,6 +190,11 @@ def done_shape(plans: list[ComponentPlan], done: list[tuple[ComponentPlan, Recov
     }
 
 
+def target_of(plan: RecoveryPlan) -> str:
+    """Where it goes."""
+    return plan.place or plan.request.target
+
+
 def _replaces(each: ComponentPlan) -> bool:
     return bool(each.plan.rewrite or each.plan.attributes or each.plan.delete)
 
@@ -175,7 +203,7 @@ def _plan_shape(each: ComponentPlan) -> dict[str, Any]:
     plan = each.plan
     return {
         "component": each.component,
-        "target": plan.request.target,
+        "target": target_of(plan),
         "create": plan.create,
         "rewrite": plan.rewrite,
         "attributes": plan.attributes,
@@ -198,11 +226,14 @@ def tell_plans(say: Callable[[str], None], plans: list[ComponentPlan]) -> None:
     """What plans would do, a few lines for each."""
     for each in plans:
         plan = each.plan
-        say(f"  {each.component} → {plan.request.target}")
+        say(f"  {each.component} → {target_of(plan)}")
         say(
             f"    create {plan.create}, rewrite {plan.rewrite}, attributes only {plan.attributes}, "
             f"delete {plan.delete}, leave {plan.same}; write up to {bytes_text(plan.write_bytes)}"
         )
+        for text in (*plan.notes, plan.hindrance):
+            if text:
+                say(f"    {text}")
         for what, path in plan.samples[:_SHOWN]:
             say(f"      {what} {show_bytes(path)}")
         if len(plan.samples) > _SHOWN:

@@ -13,13 +13,14 @@ from knowngood.core.errors import ExitStatus
 from knowngood.core.ids import short
 from knowngood.core.instants import iso_text, when_text
 from knowngood.core.sizes import bytes_text
-from knowngood.doors.cli.collected import collected_shape, tell_collected
+from knowngood.doors.cli.collected import collected_shape, parity_shape, tell_collected
 from knowngood.doors.cli.opening import workshop
 from knowngood.doors.cli.output import Output
 from knowngood.doors.cli.session import current
 from knowngood.doors.cli.words import count_text, day_text
 from knowngood.flow.tidy import Judged, TidyPlan, plan_tidy, tidy as carry_out
 from knowngood.vault.fold import Folded
+from knowngood.vault.parity.keep import Kept
 
 app = typer.Typer()
 
@@ -60,6 +61,7 @@ def tidy(
         ],
         "folded": {"segments": folded.segments, "into": folded.into},
         "collected": collected_shape(collected) if collected else None,
+        "parity": parity_shape(done.parity if done else Kept()),
     }
 
     def tell() -> None:

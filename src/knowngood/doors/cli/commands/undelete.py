@@ -53,7 +53,7 @@ def undelete(
         return not dry_run and confirmed(session, "write this?", yes=yes)
 
     with session.watch(parts.progress):
-        found = flow.find_deleted(name, since_ns, component or None, parts)
+        found = flow.find_deleted(name, since_ns, component or None, parts, path or ())
         if path:
             found = flow.Found(flow.chosen(found, path), found.unknown)
             done = flow.undelete(name, found.deleted, parts, agree)

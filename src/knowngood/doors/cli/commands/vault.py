@@ -2,27 +2,41 @@
 
 from __future__ import annotations
 
+import os
+from contextlib import nullcontext
 from typing import Annotated, Any
 
 import typer
 
 from knowngood.control.report import VaultState, vault_state
 from knowngood.core.errors import ExitStatus
+from knowngood.core.ids import short
 from knowngood.core.instants import SECOND, iso_text, now_ns
 from knowngood.core.sizes import bytes_text, parse_size, span_text
-from knowngood.doors.cli.collected import collected_shape, tell_collected
+from knowngood.doors.cli.collected import collected_shape, parity_shape, tell_collected
 from knowngood.doors.cli.commands.keys import app as keys_app
 from knowngood.doors.cli.commands.sessions import app as sessions_app
+from knowngood.doors.cli.healing import healed, healing_shape, tell_healing
 from knowngood.doors.cli.opening import PassphraseFile, RecoveryKeyFile, confirmed, workshop
 from knowngood.doors.cli.output import Output
 from knowngood.doors.cli.session import current
 from knowngood.doors.cli.words import count_text, day_text
+from knowngood.flow.heal import note_harm
+from knowngood.flow.hurt import HurtFile, hurt_files
+from knowngood.flow.parts import Parts
+from knowngood.flow.scrub import RATE, Pacer, scrub as read_turn
 from knowngood.flow.tidy import take_away
+from knowngood.linux.priority import be_idle
+from knowngood.seal.keys import PrivateKey
+from knowngood.vault.catalog import Catalog
 from knowngood.vault.check import Checked, check as check_vault
 from knowngood.vault.forget import SPENT, curable_packs
 from knowngood.vault.harm import Harmed
 from knowngood.vault.rebuild import rebuild_index
 from knowngood.vault.reserve import set_reserve
+
+_FILES = 1000
+_SHOWN = 20
 
 app = typer.Typer(no_args_is_help=True, help="Look after the vault.")
 app.add_typer(keys_app, name="keys")
@@ -52,6 +66,7 @@ def _state_shape(state: VaultState) -> dict[str, Any]:
         "segments": state.segments,
         "segment_bytes": state.segment_bytes,
         "logs": state.logs,
+        "parity_bytes": state.parity_bytes,
         "index_bytes": state.index_bytes,
         "index_names": state.index_names,
         "reserve_bytes": state.reserve_bytes,
@@ -67,10 +82,11 @@ def _state_shape(state: VaultState) -> dict[str, Any]:
 
 
 def _tell_state(out: Output, state: VaultState) -> None:
-    total = state.pack_bytes + state.page_bytes + state.segment_bytes + state.index_bytes
+    total = state.pack_bytes + state.page_bytes + state.segment_bytes + state.index_bytes + state.parity_bytes
     size = (
         f"{bytes_text(total)}: content {bytes_text(state.pack_bytes)}, trees {bytes_text(state.page_bytes)}, "
-        f"logs {bytes_text(state.segment_bytes)}, index {bytes_text(state.index_bytes)}"
+        f"logs {bytes_text(state.segment_bytes)}, index {bytes_text(state.index_bytes)}, "
+        f"parity {bytes_text(state.parity_bytes)}"
     )
     rows = [
         ("vault", state.location),
@@ -102,25 +118,64 @@ def check(
     context: typer.Context,
     read_data: Annotated[bool, typer.Option("--read-data", help="Read every pack in full.")] = False,
     limit: Annotated[str, typer.Option("--limit", help="Read at most this much, oldest first.", metavar="SIZE")] = "",
+    heal: Annotated[bool, typer.Option("--heal", help="Bring back from parity what is lost or damaged.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --heal: say what would come back; change nothing.")
+    ] = False,
     passphrase_file: PassphraseFile = "",
     recovery_key_file: RecoveryKeyFile = "",
 ) -> int:
     """Check."""
     session = current(context)
-    shop = workshop(session, passphrase_file, recovery_key_file)
-    parts = shop.parts()
-    private = parts.private() if passphrase_file or recovery_key_file else None
-    with session.watch(parts.progress):
-        bound = parse_size(limit) if limit else None
-        found = check_vault(
-            parts.vault, parts.catalog, parts.progress, read_data=read_data or bool(limit), limit=bound, private=private
-        )
-    curable = any(not each.lasting for each in found.findings)
-    if curable:
-        parts.catalog.distrust()
-    parts.catalog.note_harm(Harmed.FOUND if curable or curable_packs(parts.catalog) else Harmed.NONE)
-    names = {point.id: point for point in parts.catalog.points() + parts.catalog.points(expired=True)}
-    findings = [
+    bound = parse_size(limit) if limit else None
+    with session.lock() if heal and not dry_run else nullcontext():
+        shop = workshop(session, passphrase_file, recovery_key_file)
+        parts = shop.parts()
+        private = parts.private() if passphrase_file or recovery_key_file else None
+        with session.watch(parts.progress):
+            found = _checked(parts, bound, private, read_data=read_data or bool(limit))
+            healing = healed(found, parts, dry_run=dry_run) if heal else None
+        found = healing.after if healing and healing.after else found
+        note_harm(found, parts)
+        hurt = hurt_files(found.findings, parts)
+    findings = _findings(found, parts.catalog)
+    fields = _checked_shape(found, hurt) | {
+        "findings": findings,
+        "healing": healing_shape(healing) if healing else None,
+    }
+
+    def tell() -> None:
+        _tell_check(session.out, found, findings)
+        _tell_hurt(session.out, hurt)
+        if healing:
+            tell_healing(session.out, healing)
+
+    session.out.result("vault check", fields, tell)
+    return ExitStatus.DAMAGED if findings else ExitStatus.DONE
+
+
+def _checked_shape(found: Checked, hurt: list[HurtFile]) -> dict[str, Any]:
+    return {
+        "points": found.points,
+        "pages": found.pages,
+        "packs": found.packs,
+        "segments": found.segments,
+        "read_packs": found.read_packs,
+        "read_bytes": found.read_bytes,
+        "files": [_hurt_shape(each) for each in hurt[:_FILES]],
+        "file_count": len(hurt),
+        "spent_packs": found.spent_packs,
+    }
+
+
+def _checked(parts: Parts, bound: int | None, private: PrivateKey | None, *, read_data: bool) -> Checked:
+    vault, catalog = parts.vault, parts.catalog
+    return check_vault(vault, catalog, parts.progress, read_data=read_data, limit=bound, private=private)
+
+
+def _findings(found: Checked, catalog: Catalog) -> list[dict[str, Any]]:
+    names = {point.id: point for point in catalog.points() + catalog.points(expired=True)}
+    return [
         {
             "what": each.what,
             "object": each.object,
@@ -134,18 +189,6 @@ def check(
         }
         for each in found.findings
     ]
-    fields = {
-        "points": found.points,
-        "pages": found.pages,
-        "packs": found.packs,
-        "segments": found.segments,
-        "read_packs": found.read_packs,
-        "read_bytes": found.read_bytes,
-        "findings": findings,
-        "spent_packs": found.spent_packs,
-    }
-    session.out.result("vault check", fields, lambda: _tell_check(session.out, found, findings))
-    return ExitStatus.DAMAGED if findings else ExitStatus.DONE
 
 
 def _tell_check(out: Output, found: Checked, findings: list[dict[str, Any]]) -> None:
@@ -153,19 +196,80 @@ def _tell_check(out: Output, found: Checked, findings: list[dict[str, Any]]) -> 
     out.note(f"{count_text(found.points, 'point')}, {count_text(found.pages, 'page')} checked{read}")
     if not findings:
         out.note("nothing is wrong")
-    for each in findings:
-        hurt = f"; affects {count_text(len(each['points']), 'point')} of {', '.join(each['services'])}"
-        lost = f"; affects changes that came after {each['after'] or 'the beginning'}, until {each['until']}"
-        hurt = hurt if each["services"] else lost if each["until"] else ""
-        out.warn(f"{each['what']} {each['object']}: {each['reason']}{hurt}")
+    _tell_findings(out, findings)
     if found.spent_packs:
         count = count_text(len(found.spent_packs), "pack")
         out.note(f"damage that nothing leads to is left in {count}; to replace them: knowngood vault collect")
+    if findings:
+        out.note("what has parity comes back by: knowngood vault check --heal")
     if not all(each["lasting"] for each in findings):
         hurt = sorted({name for each in findings for name in each["services"]}) or ["SERVICE"]
         out.note("what is still at its source is stored again, and old points become whole, by:")
         for name in hurt:
             out.note(f"  knowngood protect {name}")
+
+
+def _hurt_shape(file: HurtFile) -> dict[str, Any]:
+    return {
+        "service": file.service,
+        "component": file.component,
+        "point": file.point.hex(),
+        "path": os.fsdecode(file.path),
+        "and_more": file.and_more,
+    }
+
+
+def _tell_hurt(out: Output, hurt: list[HurtFile]) -> None:
+    if hurt:
+        out.note("these files cannot be recovered whole, from these points on or before them:")
+    for each in hurt[:_SHOWN]:
+        more = ", and what follows it" if each.and_more else ""
+        out.note(f"  {each.service}, {each.component}: {os.fsdecode(each.path)}{more} ({short(each.point)})")
+    if len(hurt) > _SHOWN:
+        out.note(f"  and {len(hurt) - _SHOWN} more: --json lists them")
+
+
+def _tell_findings(out: Output, findings: list[dict[str, Any]]) -> None:
+    for each in findings:
+        hurt = f"; affects {count_text(len(each['points']), 'point')} of {', '.join(each['services'])}"
+        lost = f"; affects changes that came after {each['after'] or 'the beginning'}, until {each['until']}"
+        hurt = hurt if each["services"] else lost if each["until"] else ""
+        out.warn(f"{each['what']} {each['object']}: {each['reason']}{hurt}")
+
+
+@app.command(
+    help="Read back a part of what was not read for 20 days, and heal what is damaged. `up` does it each hour."
+)
+def scrub(context: typer.Context) -> int:
+    """One turn, out of everybody's way."""
+    be_idle()
+    session = current(context)
+    shop = workshop(session)
+    parts = shop.parts()
+    with session.watch(parts.progress):
+        done = read_turn(parts, Pacer(RATE), session.lock)
+    findings = _findings(done.checked, parts.catalog)
+    fields = {
+        "due": done.due,
+        "left_bytes": done.left_bytes,
+        "read_packs": done.checked.read_packs,
+        "read_bytes": done.checked.read_bytes,
+        "findings": findings,
+        "healed": [each.key for each in done.healed.objects],
+        "parity": parity_shape(done.parity),
+    }
+
+    def tell() -> None:
+        session.out.note(
+            f"{count_text(done.checked.read_packs, 'object')} read ({bytes_text(done.checked.read_bytes)}), "
+            f"{bytes_text(done.left_bytes)} are left for later turns"
+        )
+        for each in done.healed.objects:
+            session.out.note(f"{each.key} came back from parity")
+        _tell_findings(session.out, findings)
+
+    session.out.result("vault scrub", fields, tell)
+    return ExitStatus.DAMAGED if findings else ExitStatus.DONE
 
 
 @app.command(help="Make the index anew from the packs, and the catalog from the commits.")

@@ -7,11 +7,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from zlib import crc32
 
-import msgspec
-
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Busy, Damaged, NoSpace
 from knowngood.core.ids import NAME_BYTES, Name
+from knowngood.core.malformed import MALFORMED
 from knowngood.seal import codec
 from knowngood.tree.page import NODE, Child, decode_node, page_kind
 
@@ -106,5 +105,5 @@ def mapped() -> Iterator[None]:
         raise BasisDamaged(f"what was remembered is damaged: {wrong}") from None
     except BasisDamaged:
         raise
-    except (Damaged, msgspec.DecodeError, ValueError) as wrong:
+    except (Damaged, *MALFORMED, ValueError) as wrong:
         raise BasisDamaged(f"what was remembered is damaged: {wrong}") from None

@@ -25,7 +25,7 @@ from knowngood.kinds.files.follow.snapshot import SNAPSHOT, Snapshots
 from knowngood.kinds.files.follow.still import Still
 from knowngood.kinds.files.follow.taking import Haul
 from knowngood.kinds.files.follow.tools import Taken, Tools
-from knowngood.kinds.files.limits import Limits
+from knowngood.kinds.files.limits import FILES_PER_RECORD, Limits
 from knowngood.kinds.files.problems import CHANGED
 from knowngood.kinds.files.watch import SCAN, Dirty
 from knowngood.tree.build import PutPage
@@ -40,8 +40,10 @@ _MAPPED_SECONDS = 10.0  # how often it is asked which files are changed through 
 
 @dataclass(frozen=True, slots=True)
 class _Batch:
-    """What is known once the records that were given last are in the log. `rows` is what was looked at for them."""
+    """What is known once the records that were given last are in the log: `count` of them. `rows` is what was looked at
+    for them."""
 
+    count: int
     haul: Haul
     updates: Mapping[Place, Known | None]
     rows: Mapping[Place, bytes | None]
@@ -99,6 +101,7 @@ class FilesFollower:
         self._failed: dict[Place, bytes] = {}
         self._batch: _Batch | None = None
         self._late = False  # whether there was a look since it was given
+        self._length = 0  # of the log since the base, in records
         self._told = 0  # how often the watcher told of something
         self._still = Still(self._changes)
 
@@ -110,7 +113,13 @@ class FilesFollower:
         reason = "; ".join(each for each in reasons if each)
         based, file = self._base is not None, self._watch.fileno()
         holder = None if self._mapped or traits.feed == SCAN else self._still
-        return Standing(self._level, reason, based, file, holder=holder, unheld=True)
+        return Standing(self._level, reason, based, file, due=self._is_long, holder=holder, unheld=True)
+
+    @property
+    def _is_long(self) -> bool:
+        """Whether the log takes so long to replay that a new base is worth its price."""
+        base = self._base
+        return base is not None and self._length > self._limits.records + base.totals.files // FILES_PER_RECORD
 
     @property
     def _level(self) -> str:
@@ -214,7 +223,7 @@ class FilesFollower:
             self._lost(Gap.OTHER)
             return ()
         self._late = False
-        self._batch, self._seen = _Batch(taken.haul, taken.order.updates(), self._seen), {}
+        self._batch, self._seen = _Batch(len(found), taken.haul, taken.order.updates(), self._seen), {}
         return found
 
     def landed(self, where: Durable = Durable.LOG) -> None:
@@ -224,6 +233,7 @@ class FilesFollower:
         batch, self._batch = self._batch, None
         if batch is None or self._state is None:
             return
+        self._length += batch.count
         if self._late:  # what was seen meanwhile was held against what was known before
             self._dirty.entries |= batch.rows.keys()
         if self._clones is not None:
@@ -300,7 +310,7 @@ class FilesFollower:
 
         made = advance(self._tools, moved, state, self._basis, base, context, self._seen, first, time_ns, self._level)
         self._late = False
-        self._batch, self._seen = _Batch(made.taken.haul, made.updates, made.rows), {}
+        self._batch, self._seen = _Batch(len(made.records), made.taken.haul, made.updates, made.rows), {}
         self._next = made.base
         if instant:
             made.captured.instant = SNAPSHOT
@@ -356,7 +366,7 @@ class FilesFollower:
         except BasisDamaged:
             self._lost(Gap.OTHER)
             return
-        self._base = base
+        self._base, self._length = base, 0
         self._tools.pages.clear()
 
     def close(self) -> None:

@@ -145,22 +145,31 @@ class Look:
         else:
             self._see(place, None)
 
-    def _list(self, key: bytes, *, whole: bool = True) -> None:
-        """Want all names of a directory, those that are known and those that are there; `whole`: below it too."""
+    def _list(self, key: bytes) -> None:
+        """Want all names of a directory, those that are known and those that are there, and all below it."""
         if key in self._whole:
             return
-        if whole:
-            self._whole.add(key)
+        self._whole.add(key)
+        there = self._names(key)
+        known = set[bytes]() if there is None or key in self._new else self._state.names(key)
+        for name in (there or set()) | known:
+            self._want((key, name))
+
+    def _compare(self, key: bytes) -> None:
+        """Want the names that are only there, or only known. What was told of the others is looked at anyway: only
+        events in a directory that is gone lead nowhere, and in one that has taken its place they do."""
+        if key not in self._whole and (there := self._names(key)) is not None:
+            for name in there ^ self._state.names(key):
+                self._want((key, name))
+
+    def _names(self, key: bytes) -> set[bytes] | None:
+        """The names in a directory; None when that has to wait."""
         try:
             fd = self._folders.open(key)
-            for name in self._lister.names(key, fd, os.fstat(fd)) if fd is not None else ():
-                self._want((key, name))
+            return set(self._lister.names(key, fd, os.fstat(fd))) if fd is not None else set()
         except (Unseen, OSError):
             self._sight.rest_below.add(key)
-            return
-        if key not in self._new:
-            for name in self._state.names(key):
-                self._want((key, name))
+            return None
 
     # --------------------------------------------------------------------------------------------------- one place
 
@@ -184,7 +193,7 @@ class Look:
         if before is None or after is None or _identity(before) != _identity(after):
             self._came_or_went(place, before, after)
         elif is_directory(after) and place in self._told and place[1] != ROOT_NAME and _mtime(before) != _mtime(after):
-            self._list(key_of(place), whole=False)  # it may have gone, and another one come with the same inode
+            self._compare(key_of(place))  # it may have gone, and another one come with the same inode
         for each in (before, after):
             if each is not None:
                 self._want_links(place, each)

@@ -19,6 +19,10 @@ class Still:
         self._changes = changes
         self._count = -1
 
+    def prepare(self, lease: float) -> None:  # noqa: ARG002 - the port's
+        """Take in what the watcher has told so far: that need not be done while others wait."""
+        self._changes()
+
     def hold(self, lease: float) -> None:
         """Return when nothing changes any more. Raises Busy when that does not come to pass within the lease."""
         end = time.monotonic() + lease

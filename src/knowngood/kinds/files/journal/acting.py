@@ -10,12 +10,13 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, Self
 
+from knowngood.core.buffers import Buffer
 from knowngood.core.instants import SECOND, now_ns
 from knowngood.core.log import Form, Operation
 from knowngood.kinds.files.attributes import proc_path, xattrs_of
 from knowngood.kinds.files.capture.entries import row_of
 from knowngood.kinds.files.exclude import CACHE_TAG
-from knowngood.kinds.files.journal.entries import Draft, Special, draft
+from knowngood.kinds.files.journal.entries import Draft, Special, draft, written
 from knowngood.kinds.files.journal.nodes import Node, Nodes
 from knowngood.kinds.files.journal.writing import JournalWriter
 from knowngood.vault.layout import DESCRIPTOR
@@ -59,8 +60,7 @@ class Acting:
 
     def tell(self, *drafts: Draft | None) -> None:
         """Append what was done, as one; None among it is nothing."""
-        entries = [each for each in drafts if each is not None]
-        if entries:
+        if entries := [each for each in drafts if each is not None]:
             self.journal.append(entries)
 
     def entry(self, operation: int, key: bytes | None, **more: Any) -> Draft | None:
@@ -77,6 +77,14 @@ class Acting:
             # It has a name that the kernel did not ask for.
             return draft(Special.VAGUE, self.time_ns, b"", value=file.st_ino)
         return draft(operation, self.time_ns, key, row=row_of(file), **more)
+
+    def wrote(self, node: Node, file: os.stat_result, offset: int, data: Buffer) -> Draft | None:
+        """`changed`, for a write."""
+        key = self.nodes.key(node)
+        if key is None:
+            return self.changed(Operation.WRITE, node, file)
+        node.ctime_ns = file.st_ctime_ns
+        return written(self.time_ns, key, offset, row_of(file), data)
 
     def touched(self, above: Node) -> Draft | None:
         """A directory in which a name came or went: its times."""

@@ -30,6 +30,8 @@ class Below:
         """Finds the server, or starts one. Raises Unsupported, Busy, KnowngoodError."""
         self._component, self._path, self._state_dir = component, path, state_dir
         self._line: Line | None = None
+        self.entry = -1
+        self.mounted = True  # as far as is known
         self.root = -1
         self._find()
 
@@ -48,7 +50,9 @@ class Below:
         """Whether nothing is journalled any more. A server that is gone is started again: what happens meanwhile is a
         gap. Raises as `find_server` does."""
         try:
-            return bool(self.ask("state")["lost"])
+            state = self.ask("state")
+            self.mounted = bool(state.get("mounted", True))
+            return bool(state["lost"])
         except ServerGone:
             self._hang_up()
         self._find()
@@ -68,21 +72,54 @@ class Below:
             os.close(root)
         self._line = line
 
-    @contextmanager
-    def held(self, pull_to: Callable[[int], None]) -> Iterator[Held]:
-        """Within it all writers are held, and all that they did is known. Raises Busy."""
+    @property
+    def is_held(self) -> bool:
+        """Whether writers were asked to wait, and not told to go on."""
+        return self.entry >= 0
+
+    def hold(self, seconds: float) -> None:
+        """Let all writers wait, for so long at most; `entry` is then the number after the last entry. Raises Busy."""
         if self._line is None:
             raise Busy("the journal's server is gone", hint="it is tried again")
         try:
-            hold = Held(self._line.hold(HOLD_SECONDS))
+            self.entry = self._line.hold(seconds)
         except ServerGone:
             raise Busy("the journal's server is gone", hint="it is tried again") from None
+
+    def release(self) -> bool:
+        """Let them go on; whether they waited until now."""
+        held, self.entry = self.is_held, -1
+        if held and self._line is not None:
+            with suppress(ServerGone):
+                return self._line.release()
+        return False
+
+    @contextmanager
+    def held(self, pull_to: Callable[[int], None]) -> Iterator[Held]:
+        """Within it all writers are held, and all that they did is known; they may have been before. Raises Busy."""
+        before = self.is_held
+        if not before:
+            self.hold(HOLD_SECONDS)
+        hold = Held(self.entry)
         try:
             pull_to(hold.entry)
             yield hold
         finally:
-            with suppress(ServerGone):
-                hold.kept = self._line.release()
+            if before:
+                with suppress(ServerGone):
+                    hold.kept = bool(self.ask("state")["holding"])
+            else:
+                hold.kept = self.release()
+
+    def end(self) -> None:
+        """Let it be unmounted, unless somebody uses it: then the server goes on."""
+        with suppress(ServerGone):
+            try:
+                self.ask("stop")
+            except ServerGone:  # this line has ended; the server may have gone on as another program
+                self._hang_up()
+                self._line = Line(os.path.join(self._state_dir, "journal"))
+                self.ask("stop")
 
     def close(self) -> None:
         """Let go of it; the server goes on."""
@@ -90,6 +127,7 @@ class Below:
         os.close(self.root)
 
     def _hang_up(self) -> None:
+        self.entry = -1
         if self._line is not None:
             self._line.close()
             self._line = None

@@ -102,7 +102,11 @@ class Carried:
 
     def get_xattr(self, request: Request, body: GetXattr) -> list[bytes]:
         """GETXATTR."""
-        pin = self._nodes.pinned(self._nodes[request.node])
+        node = self._nodes[request.node]
+        with self._nodes.lock:  # so that it is not closed meanwhile
+            if node.open:
+                return [_sized(os.getxattr(node.open[0], body.name), body.size)]
+        pin = self._nodes.pinned(node)
         return [_sized(os.getxattr(proc_path(pin.fd), body.name), body.size)]
 
     def list_xattrs(self, request: Request, body: ListXattr) -> list[bytes]:

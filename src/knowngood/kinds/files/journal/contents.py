@@ -10,11 +10,14 @@ from __future__ import annotations
 import errno
 import os
 import stat
+import threading
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from knowngood.core.log import Form, Operation
+from knowngood.core.sizes import MIB
 from knowngood.kinds.files.attributes import proc_path
 from knowngood.kinds.files.journal.acting import Acting
 from knowngood.kinds.files.journal.nodes import Node, stale
@@ -24,11 +27,17 @@ from knowngood.wire.fuse.bodies import Allocate, Open, Read, Release, Seek, Sync
 from knowngood.wire.fuse.opcodes import OpenFlag, WriteFlag
 from knowngood.wire.fuse.requests import Request
 
+LARGEST = MIB
+"""Most bytes of one READ or WRITE."""
+
 _KEPT = os.O_NOATIME
 _KEEP_SIZE, _PUNCH, _ZERO = 1, 2, 16  # <linux/falloc.h>
 _ALLOCATIONS = frozenset({0, _KEEP_SIZE, _KEEP_SIZE | _PUNCH, _ZERO, _ZERO | _KEEP_SIZE})
 _CAPABILITY = "security.capability"
 _SETID = stat.S_ISUID | stat.S_ISGID
+_SYNCED = os.O_SYNC | os.O_DSYNC
+_KILL_SUIDGID = int(WriteFlag.KILL_SUIDGID)  # as numbers: each question to a flag of an enumeration takes a microsecond
+_KEEPS, _FORGETS = OpenFlag.KEEP_CACHE, OpenFlag.NONE
 
 
 @dataclass(slots=True)
@@ -37,6 +46,7 @@ class Handle:
 
     node: Node
     appends: bool = False  # it can only be appended to: the file says so
+    prompt: bool = True  # the file system can tell what it has in memory
 
 
 class Contents:
@@ -46,6 +56,15 @@ class Contents:
         self._acting = acting
         self._nodes = acting.nodes
         self._handles: dict[int, Handle] = {}
+        self._mine = threading.local()
+
+    def saved(self) -> list[tuple[int, int, bool]]:
+        """What is open, for another program."""
+        return [(fd, each.node.number, each.appends) for fd, each in self._handles.items()]
+
+    def restore(self, handles: Iterable[tuple[int, int, bool]]) -> None:
+        """Know what another program had open."""
+        self._handles = {fd: Handle(self._nodes[node], appends) for fd, node, appends in handles}
 
     def open(self, request: Request, body: Open) -> list[bytes]:
         """OPEN."""
@@ -59,21 +78,23 @@ class Contents:
             if reading or not body.flags & os.O_APPEND:
                 raise
             fd, appends = self._open(node, os.O_WRONLY | os.O_APPEND | os.O_NONBLOCK), True
-        return [self.opened(node, fd, writing=not reading, appends=appends)]
+        return [self.opened(node, fd, os.fstat(fd), asks=not reading, appends=appends)]
 
-    def opened(self, node: Node, fd: int, *, writing: bool, appends: bool = False) -> bytes:
-        """Hand a descriptor to the kernel, which keeps its pages if all changes since came through it."""
-        file = os.fstat(fd)
+    def opened(self, node: Node, fd: int, file: os.stat_result, *, asks: bool, appends: bool = False) -> bytes:
+        """Hand a descriptor to the kernel, which keeps its pages if all changes since came through it.
+
+        `asks`: it is written to, and may have capabilities.
+        """
         with self._nodes.lock:
             keeps = node.ctime_ns == file.st_ctime_ns
             node.ctime_ns = file.st_ctime_ns
             self._handles[fd] = Handle(node, appends)
             node.open.append(fd)
-        if writing and not node.capable:
+        if asks and not node.capable:
             with suppress(OSError):
                 os.getxattr(fd, _CAPABILITY)
                 node.capable = True
-        return replies.opened(fd, OpenFlag.KEEP_CACHE if keeps else OpenFlag.NONE)
+        return replies.opened(fd, _KEEPS if keeps else _FORGETS)
 
     def _open(self, node: Node, flags: int) -> int:
         if node.names:
@@ -106,11 +127,32 @@ class Contents:
 
     # ------------------------------------------------------------------------------------------------------- content
 
-    def read(self, _: Request, body: Read) -> list[bytes]:
-        """READ."""
-        self.handle(body.handle)
+    def read(self, _: Request, body: Read) -> list[memoryview]:
+        """READ: at once what is at hand in memory. For the rest the disk is waited for."""
+        fd, size, offset = body.handle, body.size, body.offset
+        handle, count, room = self.handle(fd), 0, self._room()
+        if handle.prompt:
+            try:
+                count = os.preadv(fd, [room[:size]], offset, os.RWF_NOWAIT)
+                if count == size or offset + count >= os.fstat(fd).st_size:
+                    return [room[:count]]
+            except BlockingIOError:
+                pass
+            except OSError as wrong:
+                if wrong.errno != errno.EOPNOTSUPP:
+                    raise
+                handle.prompt = False
         self._acting.may_wait()
-        return [os.pread(body.handle, body.size, body.offset)]
+        count += os.preadv(fd, [room[count:size]], offset + count)
+        return [room[:count]]
+
+    def _room(self) -> memoryview:
+        """What a thread reads into; it is used again once that was sent."""
+        try:
+            return self._mine.room
+        except AttributeError:
+            self._mine.room = memoryview(bytearray(LARGEST))
+            return self._mine.room
 
     def write(self, _: Request, body: Write) -> list[bytes]:
         """WRITE."""
@@ -118,23 +160,14 @@ class Contents:
         with acting.change():
             count = os.write(fd, body.data) if handle.appends else os.pwrite(fd, body.data, body.offset)
             file = os.fstat(fd)
-            if body.write_flags & WriteFlag.KILL_SUIDGID and file.st_mode & _SETID:
+            if body.write_flags & _KILL_SUIDGID and file.st_mode & _SETID:
                 file = without_setid(fd, file)
-            told = acting.changed(
-                Operation.WRITE,
-                handle.node,
-                file,
-                offset=body.offset,
-                length=count,
-                form=Form.BYTES,
-                data=body.data[:count],
-            )
             lost = None
             if handle.node.capable:
                 lost = acting.changed(Operation.XATTR, handle.node, file, second=_CAPABILITY.encode())
                 handle.node.capable = False
-            acting.tell(told, lost)
-        if body.flags & (os.O_SYNC | os.O_DSYNC):
+            acting.tell(acting.wrote(handle.node, file, body.offset, body.data[:count]), lost)
+        if body.flags & _SYNCED:
             self.make_durable(fd, data_only=True)
         return [replies.written(count)]
 

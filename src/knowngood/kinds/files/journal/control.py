@@ -10,15 +10,20 @@ import json
 import os
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+import knowngood
 from knowngood.kinds.files.journal.acting import Acting
 from knowngood.linux.calls import checked, libc
-from knowngood.linux.mounts import MountTable
+from knowngood.linux.mounts import Mount, MountTable
 
 SOCKET = "control"
+READY = "ready"
+"""What a server says when it can be reached."""
+
 MESSAGE = 64 * 1024
 LONGEST_HOLD = 30.0
 """Seconds after which a hold ends by itself."""
@@ -39,6 +44,14 @@ def address(state: str) -> tuple[str, int]:
     """How to name the socket of a state folder, whatever its path is; and a descriptor to be closed afterwards."""
     fd = os.open(state, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return f"/proc/self/fd/{fd}/{SOCKET}", fd
+
+
+def _mounts() -> list[Mount]:
+    table = MountTable()
+    try:
+        return table.read()
+    finally:
+        table.close()
 
 
 class _Hold:
@@ -65,12 +78,27 @@ class _Hold:
 class Control:
     """Answers the keeper."""
 
-    def __init__(self, state: str, acting: Acting, site: Site, ended: threading.Event) -> None:
+    def __init__(
+        self,
+        state: str,
+        acting: Acting,
+        site: Site,
+        ended: threading.Event,
+        renew: Callable[[str], None],
+        listener: int = -1,
+    ) -> None:
+        """`renew` goes on as another program, or returns when that cannot be; `listener` is a descriptor of the
+        socket, where another program had it before."""
         self._acting = acting
         self._site = site
         self._ended = ended
-        self._mount = 0
+        self.mount = 0
+        self.renewals = 0  # how often this process has become another program
+        self._renew = renew
         self._answering = threading.Lock()
+        if listener >= 0:
+            self._listener = socket.socket(fileno=listener)
+            return
         name, folder = address(state)
         try:
             with suppress(FileNotFoundError):
@@ -82,9 +110,14 @@ class Control:
         finally:
             os.close(folder)
 
-    def start(self) -> None:
-        """Begin to answer."""
-        self._mount = self._top()
+    @property
+    def listener(self) -> int:
+        """The socket's descriptor."""
+        return self._listener.fileno()
+
+    def start(self, mount: int = 0) -> None:
+        """Begin to answer; `mount` is the number of the mount, if it is known."""
+        self.mount = mount or self._top()
         threading.Thread(target=self._accept, name="control", daemon=True).start()
 
     def stop(self) -> None:
@@ -134,9 +167,16 @@ class Control:
         elif what == "resume":
             with self._acting.order:
                 self._acting.journal.resume()
+        elif what == "renew":
+            self._renew(str(asked["program"]))
+            answer["refused"] = True
         elif what == "stop":
             answer["stopped"] = self.unmount()
         journal = self._acting.journal
+        if what == "state":
+            answer["mounted"] = any(each.id == self.mount for each in _mounts())
+        answer["holding"] = hold is not None and hold.held
+        answer |= {"version": knowngood.__version__, "renewals": self.renewals}
         answer |= {"process": os.getpid(), "next": journal.next, "lost": journal.lost, "waiting": journal.waiting}
         line.send(json.dumps(answer).encode())
         return hold
@@ -145,7 +185,7 @@ class Control:
 
     def unmount(self) -> bool:
         """Take the file system away if nobody uses it; whether it went."""
-        if self._top() != self._mount:  # it is not there any more, or something else covers it
+        if self._top() != self.mount:  # it is not there any more, or something else covers it
             return False
         try:
             checked(libc.umount2(os.fsencode(self._site.path), ctypes.c_int(0)))
@@ -157,9 +197,5 @@ class Control:
         """The number of our mount, if nothing covers it; else 0."""
         path = os.path.realpath(os.path.dirname(self._site.path))
         wanted = os.fsencode(os.path.join(path, os.path.basename(self._site.path)))
-        table = MountTable()
-        try:
-            found = [each for each in table.read() if each.path == wanted]
-        finally:
-            table.close()
+        found = [each for each in _mounts() if each.path == wanted]
         return found[-1].id if found and found[-1].kind == _TYPE else 0

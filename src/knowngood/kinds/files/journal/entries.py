@@ -15,6 +15,7 @@ import msgspec
 
 from knowngood.core.buffers import Buffer
 from knowngood.core.log import Form, LogRecord, Operation
+from knowngood.core.malformed import MALFORMED
 from knowngood.core.sizes import MIB
 from knowngood.tree.block import ROW
 
@@ -25,6 +26,8 @@ DATA_LIMIT = 2 * MIB
 """Bytes of data of one entry."""
 _TEXT_LIMIT = 64 * 1024
 _REST = struct.Struct("<IIQ")
+_WRITE, _BYTES = int(Operation.WRITE), int(Form.BYTES)
+_CHECK = struct.Struct("<I")
 
 
 class Special(IntEnum):
@@ -87,11 +90,11 @@ def pack(number: int, draft: Draft) -> list[Buffer]:
     """The parts of an entry."""
     told, data = draft
     text = _encoder.encode(told)
-    check = zlib.crc32(_REST.pack(len(text), len(data), number))
-    check = zlib.crc32(text, check)
+    said = _REST.pack(len(text), len(data), number) + text
+    check = zlib.crc32(said)
     if data:
-        return [HEAD.pack(zlib.crc32(data, check), len(text), len(data), number), text, data]
-    return [HEAD.pack(check, len(text), 0, number), text]
+        return [_CHECK.pack(zlib.crc32(data, check)) + said, data]
+    return [_CHECK.pack(check) + said]
 
 
 def unpack(buffer: Buffer, at: int, number: int) -> tuple[Entry, int]:
@@ -108,11 +111,16 @@ def unpack(buffer: Buffer, at: int, number: int) -> tuple[Entry, int]:
         raise Torn
     try:
         told = _decoder.decode(view[begins : begins + text_size])
-    except msgspec.DecodeError:
+    except MALFORMED:
         raise Torn from None
     if len(told[7]) not in (0, ROW.size):
         raise Torn
     return Entry(*told, bytes(view[begins + text_size : end])), end
+
+
+def written(time_ns: int, path: bytes, offset: int, row: bytes, data: Buffer) -> Draft:
+    """An entry to be, of a write: what `draft` would say, sooner."""
+    return (time_ns, _WRITE, path, b"", offset, len(data), _BYTES, row, 0), data
 
 
 def draft(

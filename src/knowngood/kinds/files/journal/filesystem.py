@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from knowngood.core.buffers import Buffer
-from knowngood.core.sizes import MIB
 from knowngood.kinds.files.journal.acting import Acting
 from knowngood.kinds.files.journal.carried import Carried
 from knowngood.kinds.files.journal.contents import Contents, ignored
@@ -18,9 +17,6 @@ from knowngood.wire.fuse import replies
 from knowngood.wire.fuse.opcodes import InitFlag, Opcode
 from knowngood.wire.fuse.replies import Reply
 from knowngood.wire.fuse.requests import Request
-
-MAX_BYTES = MIB
-"""Most bytes of one READ or WRITE."""
 
 WANTED = (
     InitFlag.ASYNC_READ
@@ -45,7 +41,7 @@ class FileSystem:
         self._acting = acting
         self._root = root
         names, contents, carried, listings = Names(acting), Contents(acting), Carried(acting), Listings(acting)
-        self._contents, self._names, self._listings = contents, names, listings
+        self._names, self.contents, self.listings = names, contents, listings
         self._answers: dict[int, _Answer] = {
             Opcode.LOOKUP: names.lookup,
             Opcode.FORGET: names.forget,
@@ -95,11 +91,11 @@ class FileSystem:
         return replies.reply(request.unique, *answer(request, request.body))
 
     def _create(self, request: Request, body: Any) -> list[bytes]:
-        node, file, fd = self._names.create(request, body)
-        return [self._acting.found(node, file), self._contents.opened(node, fd, writing=True)]
+        node, file, fd, new = self._names.create(request, body)
+        return [self._acting.found(node, file), self.contents.opened(node, fd, file, asks=not new)]
 
     def _sync_directory(self, request: Request, body: Any) -> list[bytes]:
-        self._contents.make_durable(self._listings.sync(request, body))
+        self.contents.make_durable(self.listings.sync(request, body))
         return []
 
     def _statistics(self, *_: Any) -> list[bytes]:

@@ -22,6 +22,7 @@ from knowngood.kinds.files.journal.backlog import Backlog
 from knowngood.kinds.files.journal.belonging import Belonging
 from knowngood.kinds.files.journal.below import Below
 from knowngood.kinds.files.journal.bypass import past_the_mount
+from knowngood.kinds.files.journal.holder import JournalHolder
 from knowngood.kinds.files.journal.kept import Cursor, Kept
 from knowngood.kinds.files.journal.line import ServerGone
 from knowngood.kinds.files.journal.reading import JournalReader
@@ -81,6 +82,7 @@ class JournalFollower:
         self._component, self._path = component, path
         self._folder = os.path.join(state_dir, "journal")
         self._below = below = Below(component, path, state_dir)
+        self._holder = JournalHolder(below)
         self._watch = _JournalWatch()
         try:
             self._inner = InformedFollower(
@@ -102,7 +104,9 @@ class JournalFollower:
         """How well it follows."""
         inner = self._inner.standing
         if self._backlog.follows and inner.based:
-            return Standing("journal", self._past, based=True)
+            holder = None if self._taking_over else self._holder
+            past = self._past if self._below.mounted else "it was unmounted: what is written now is not journalled"
+            return Standing("journal", past, based=True, holder=holder, unheld=True, ahead=self._ahead)
         reason = self._backlog.reason or "it begins to follow"
         return Standing("watch", f"not every write yet: {reason}", inner.based and not self._backlog.dirty.lost)
 
@@ -186,20 +190,18 @@ class JournalFollower:
     def checkpoint(self, context: CaptureContext, first: int, time_ns: int) -> Followed:
         """The component's state now; see the port."""
         self._call()
-        self._past = past_the_mount(self._path, self._below.root)
+        if not self._below.is_held:
+            self._past = past_the_mount(self._path, self._below.root)
         self._check(first)
         backlog, inner = self._backlog, self._inner
         if self._taking_over:
             self._take_over(context.sink)
-        while backlog.pull():
-            pass
+        self._pull()
         if inner.base is None or inner.base.checkpoint not in context.trusted:
             return self._loosely(context, first, time_ns)
         if backlog.follows:
-            inner.prepare(context.sink)
-            while backlog.pull():
-                pass
-            inner.prepare(context.sink)
+            if not self._below.is_held:
+                self._ahead(context.sink)
         else:
             inner.look()
             if not inner.few(_FEW, _FEW_BYTES):
@@ -223,6 +225,16 @@ class JournalFollower:
             self._promise(_Given(hold.entry, first + len(records), given.count, exact=exact))
         captured = replace(followed.captured, capture="journal") if exact else followed.captured
         return Followed(captured, records)
+
+    def _pull(self) -> None:
+        while self._backlog.pull():
+            pass
+
+    def _ahead(self, sink: ChunkSink) -> None:
+        """Read what the journal has told so far, and then what came meanwhile: little is left for who holds writers."""
+        for _ in range(2):
+            self._pull()
+            self._inner.prepare(sink)
 
     def _loosely(self, context: CaptureContext, first: int, time_ns: int) -> Followed:
         """All that the journal tells, then what is read beyond it."""
@@ -270,8 +282,7 @@ class JournalFollower:
     def close(self) -> None:
         """Follow no longer: it is unmounted, unless somebody is using it. Then the server goes on by itself, and who
         follows next takes over from it."""
-        with suppress(ServerGone):
-            self._below.ask("stop")
+        self._below.end()
         self._inner.close()
         self._reader.close()
         self._kept.close()

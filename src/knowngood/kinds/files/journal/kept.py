@@ -13,6 +13,7 @@ from typing import TypeVar
 import msgspec
 
 from knowngood.core.ids import Name
+from knowngood.core.malformed import MALFORMED
 from knowngood.kinds.files.follow.advance import Base
 from knowngood.kinds.files.follow.feed import Place
 
@@ -81,7 +82,7 @@ class Kept:
     def touched(self) -> set[Place]:
         """What was changed since the base."""
         found: set[Place] = set()
-        with suppress(OSError, msgspec.DecodeError), open(os.path.join(self._folder, _TOUCHED), "rb") as file:
+        with suppress(OSError, *MALFORMED), open(os.path.join(self._folder, _TOUCHED), "rb") as file:
             while head := file.read(4):
                 found.add(_places.decode(file.read(int.from_bytes(head, "little"))))
         self._places = set(found)

@@ -10,11 +10,11 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+import knowngood
 from knowngood.core.errors import Busy, KnowngoodError, Unsupported
 from knowngood.core.model import ComponentSpec
 from knowngood.core.sizes import GIB
-from knowngood.kinds.files.journal.control import LONGEST_HOLD, MESSAGE, address
-from knowngood.kinds.files.journal.serve import READY
+from knowngood.kinds.files.journal.control import LONGEST_HOLD, MESSAGE, READY, address
 from knowngood.linux.fuse.mount import DEVICE
 
 TOTAL = GIB
@@ -85,6 +85,17 @@ class Line:
         """Let them go on; whether they waited until now. Raises ServerGone."""
         return bool(self.ask("release").get("kept"))
 
+    def renew(self) -> bool:
+        """Let the server go on as the program that this one is; whether it does. This line has ended then."""
+        self._socket.settimeout(_START_SECONDS)
+        try:
+            self.ask("renew", program=sys.executable)
+        except ServerGone:
+            return True
+        finally:
+            self._socket.settimeout(_SECONDS)
+        return False
+
     def close(self) -> None:
         """Hang up; the server goes on."""
         self._socket.close()
@@ -107,7 +118,12 @@ def find_server(component: ComponentSpec, path: bytes, state_dir: str) -> Line:
     """The server of a component, which is started if none runs. Raises Unsupported, Busy, KnowngoodError."""
     state = os.path.join(state_dir, "journal")
     with suppress(ServerGone):
-        return Line(state)
+        line = _up_to_date(Line(state), state)
+        if line.ask("state").get("mounted", True):
+            return line
+        line.close()
+        hint = "end them: then it can be mounted anew. Until then, what others write is not journalled"
+        raise Busy(f"{component.path} was unmounted, and programs have files of that mount open", hint=hint)
     _check(component, path, state_dir)
     words = [sys.executable, "-m", "knowngood.kinds.files.journal.serve", os.fsdecode(path), state_dir]
     words += [f"--total={TOTAL}"]
@@ -133,6 +149,15 @@ def find_server(component: ComponentSpec, path: bytes, state_dir: str) -> Line:
         return Line(state)
     except ServerGone:
         raise Busy(f"the journal of {component.path} ended at once", hint="it is tried again") from None
+
+
+def _up_to_date(line: Line, state: str) -> Line:
+    """A server that was there before an upgrade goes on as the new program; one that cannot stays as it is until it is
+    unmounted. Raises ServerGone."""
+    if line.ask("state").get("version", knowngood.__version__) != knowngood.__version__ and line.renew():
+        line.close()
+        return Line(state)
+    return line
 
 
 def _check(component: ComponentSpec, path: bytes, state_dir: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -31,6 +32,14 @@ class Listings:
         self._acting = acting
         self._nodes = acting.nodes
         self._open: dict[int, _Listing] = {}
+
+    def saved(self) -> list[tuple[int, int, list[tuple[bytes, int, int]] | None]]:
+        """What is being listed, for another program."""
+        return [(fd, each.node.number, each.names) for fd, each in self._open.items()]
+
+    def restore(self, listings: Iterable[tuple[int, int, list[tuple[bytes, int, int]] | None]]) -> None:
+        """Know what was being listed."""
+        self._open = {fd: _Listing(self._nodes[node], Opened(fd), names) for fd, node, names in listings}
 
     def open(self, request: Request, _: Open) -> list[bytes]:
         """OPENDIR."""

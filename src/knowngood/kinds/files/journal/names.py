@@ -20,7 +20,8 @@ from knowngood.wire.fuse.opcodes import ROOT_NODE
 from knowngood.wire.fuse.requests import Request
 
 _PIN = os.O_PATH | os.O_NOFOLLOW
-_DEFAULT_ACL = "system.posix_acl_default"
+_FIND = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+_MAKE = _FIND | os.O_CREAT | os.O_EXCL
 
 
 class Names:
@@ -29,6 +30,7 @@ class Names:
     def __init__(self, acting: Acting) -> None:
         self._acting = acting
         self._nodes = acting.nodes
+        self._umask = -1  # of this process, if it was set here
 
     def lookup(self, request: Request, body: Named) -> list[bytes]:
         """What is under a name."""
@@ -46,25 +48,24 @@ class Names:
 
     # ---------------------------------------------------------------------------------------------------- what is new
 
-    def create(self, request: Request, body: Create) -> tuple[Node, os.stat_result, int]:
-        """A new file, open for reading and writing; or the one that is there."""
+    def create(self, request: Request, body: Create) -> tuple[Node, os.stat_result, int, bool]:
+        """A new file, open for reading and writing; or the one that is there: whether it is new comes last."""
         above, name = self._nodes[request.node], body.name
         directory = self._nodes.directory(above)
         with self._acting.change():
-            mode = self._masked(directory, body.mode, body.umask)
-            flags = os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK
+            self._mask(body.umask)
             try:
-                fd = open_beneath(directory.fd, name, flags | os.O_CREAT | os.O_EXCL, mode & 0o7777)
+                fd = open_beneath(directory.fd, name, _MAKE, body.mode & 0o7777)
             except FileExistsError:
                 if body.flags & os.O_EXCL:
                     raise
-                return self._existing(above, name, open_beneath(directory.fd, name, flags), body)
+                return *self._existing(above, name, open_beneath(directory.fd, name, _FIND), body), False
             try:
                 file = self._own(fd, directory, request)
             except BaseException:
                 os.close(fd)
                 raise
-            return *self._new(above, name, fd, file, fd=fd), fd
+            return *self._new(above, name, fd, file, fd=fd), fd, True
 
     def _existing(self, above: Node, name: bytes, fd: int, body: Create) -> tuple[Node, os.stat_result, int]:
         file = os.fstat(fd)
@@ -80,8 +81,8 @@ class Names:
         above = self._nodes[request.node]
         directory = self._nodes.directory(above)
         with self._acting.change():
-            mode = self._masked(directory, body.mode, body.umask)
-            os.mknod(body.name, mode, device_of(body.rdev), dir_fd=directory.fd)
+            self._mask(body.umask)
+            os.mknod(body.name, body.mode, device_of(body.rdev), dir_fd=directory.fd)
             return self._made(request, above, body.name, directory)
 
     def make_directory(self, request: Request, body: MakeDirectory) -> list[bytes]:
@@ -89,8 +90,8 @@ class Names:
         above = self._nodes[request.node]
         directory = self._nodes.directory(above)
         with self._acting.change():
-            mode = self._masked(directory, body.mode, body.umask)
-            os.mkdir(body.name, mode & 0o7777, dir_fd=directory.fd)
+            self._mask(body.umask)
+            os.mkdir(body.name, body.mode & 0o7777, dir_fd=directory.fd)
             return self._made(request, above, body.name, directory)
 
     def symlink(self, request: Request, body: Symlink) -> list[bytes]:
@@ -108,9 +109,10 @@ class Names:
 
     def _own(self, pin: int, directory: Opened, request: Request) -> os.stat_result:
         """Give it to who asked for it; to the directory's group where that is inherited."""
-        file, over = os.fstat(pin), os.fstat(directory.fd)
-        gid = -1 if over.st_mode & stat.S_ISGID else request.gid
-        if file.st_uid == request.uid and gid in (-1, file.st_gid):
+        file, gid = os.fstat(pin), request.gid
+        if file.st_gid != gid and os.fstat(directory.fd).st_mode & stat.S_ISGID:
+            gid = file.st_gid
+        if (file.st_uid, file.st_gid) == (request.uid, gid):
             return file
         os.chown(proc_path(pin), request.uid, gid)
         now = os.fstat(pin)
@@ -119,12 +121,12 @@ class Names:
             now = os.fstat(pin)
         return now
 
-    def _masked(self, directory: Opened, mode: int, umask: int) -> int:
-        """The umask counts only where there is no default ACL, which the file system below heeds."""
-        with suppress(OSError):
-            os.getxattr(proc_path(directory.fd), _DEFAULT_ACL)
-            return mode
-        return mode & ~umask
+    def _mask(self, umask: int) -> None:
+        """Take on the umask of who asks: the file system below knows where a default ACL counts instead. It is one for
+        all threads; things are made one after the other."""
+        if umask != self._umask:
+            os.umask(umask)
+            self._umask = umask
 
     def _new(
         self, above: Node, name: bytes, pin: int, file: os.stat_result, target: bytes = b"", fd: int = -1
@@ -241,12 +243,12 @@ class Names:
                     told = self._replaced(below, body.new_name, there)
                 one = nodes.unbind(above, body.name)
                 nodes.bind(below, body.new_name, one)
-            acting.tell(*self._moved(old, new, body, target), *told)
+            told = [*self._moved(old, new, body, target), *told]
             if body.flags & EXCHANGE and old is not None and new is not None:
                 other_file = os.stat(body.name, dir_fd=source.fd, follow_symlinks=False)
-                acting.tell(acting.entry(Operation.TIMES, old, row=row_of(other_file)))
-            acting.tell(acting.touched(above), acting.touched(below) if below is not above else None)
-            acting.tell(acting.tagged(above, body.name), acting.tagged(below, body.new_name))
+                told.append(acting.entry(Operation.TIMES, old, row=row_of(other_file)))
+            told += [acting.touched(above), acting.touched(below) if below is not above else None]
+            acting.tell(*told, acting.tagged(above, body.name), acting.tagged(below, body.new_name))
         return []
 
     def _replaced(self, above: Node, name: bytes, file: os.stat_result) -> list[Draft | None]:

@@ -12,8 +12,11 @@ import os
 import stat
 import threading
 from collections import OrderedDict
+from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field
+
+import msgspec
 
 from knowngood.kinds.files.journal.scope import Scope
 from knowngood.linux.beneath import open_beneath
@@ -65,6 +68,23 @@ class Node:
         return self.kind == stat.S_IFDIR
 
 
+class SavedNode(msgspec.Struct, array_like=True, frozen=True, kw_only=True):
+    """A node as one program hands it on to another."""
+
+    number: int
+    device: int
+    inode: int
+    kind: int
+    outside: bool
+    lookups: int
+    names: list[Name]
+    open: list[int]
+    version: int
+    ctime_ns: int
+    capable: bool
+    buried: bool  # another file may have its inode number
+
+
 def stale() -> OSError:
     """Nothing is known of such a node, or it is not there any more."""
     return OSError(errno.ESTALE, os.strerror(errno.ESTALE))
@@ -87,6 +107,39 @@ class Nodes:
         self._found = {(here.st_dev, here.st_ino): top}
         self._names: dict[Name, Node] = {}
         self._open: OrderedDict[int, Opened] = OrderedDict()
+
+    def saved(self) -> tuple[int, list[SavedNode]]:
+        """All that is known, for another program: the next number, and each node."""
+        return self._next, [
+            SavedNode(
+                number=each.number,
+                device=each.device,
+                inode=each.inode,
+                kind=each.kind,
+                outside=each.outside,
+                lookups=each.lookups,
+                names=list(each.names),
+                open=each.open,
+                version=each.version,
+                ctime_ns=each.ctime_ns,
+                capable=each.capable,
+                buried=self._found.get((each.device, each.inode)) is not each,
+            )
+            for each in self._nodes.values()
+        ]
+
+    def restore(self, following: int, nodes: Iterable[SavedNode]) -> None:
+        """Know what another program knew."""
+        self._next = following
+        for each in nodes:
+            node = self._nodes.get(each.number) or Node(each.number, each.device, each.inode, each.kind)
+            node.outside, node.lookups, node.open = each.outside, each.lookups, each.open
+            node.version, node.ctime_ns, node.capable = each.version, each.ctime_ns, each.capable
+            node.names = dict.fromkeys(each.names)
+            self._nodes[each.number] = node
+            self._names.update(dict.fromkeys(node.names, node))
+            if not each.buried:
+                self._found[each.device, each.inode] = node
 
     def __getitem__(self, number: int) -> Node:
         found = self._nodes.get(number)
@@ -220,6 +273,9 @@ class Nodes:
         """A directory, open for reaching what is in it. Raises OSError."""
         if node.number == ROOT_NODE:
             return self._root
+        opened = self._open.get(node.number)
+        if opened is not None:
+            return opened
         with self.lock:
             return self._open_directory(node)
 
@@ -257,14 +313,13 @@ class Nodes:
 
     def stat(self, node: Node) -> os.stat_result:
         """What stat(2) says of it. Raises OSError."""
-        opened = node.open
-        if opened:
+        if node.kind == stat.S_IFDIR:
+            return os.fstat(self.directory(node).fd)
+        if node.open:
             with suppress(OSError, IndexError):
-                here = os.fstat(opened[0])
+                here = os.fstat(node.open[0])
                 if (here.st_dev, here.st_ino) == (node.device, node.inode):
                     return here
-        if node.is_directory:
-            return os.fstat(self.directory(node).fd)
         directory, name = self.place(node)
         here = os.stat(name, dir_fd=directory.fd, follow_symlinks=False)
         if (here.st_dev, here.st_ino) != (node.device, node.inode):

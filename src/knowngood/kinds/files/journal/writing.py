@@ -47,8 +47,8 @@ def file_numbers(folder: str) -> list[int]:
 class JournalWriter:
     """Appends entries; `append` is called by one thread at a time, `sync` by many."""
 
-    def __init__(self, folder: str, number: int, bounds: Bounds) -> None:
-        """`number` is that of the first entry. Raises OSError."""
+    def __init__(self, folder: str, number: int, bounds: Bounds, *, begins: bool = True) -> None:
+        """`number` is that of the first entry; `begins`: nobody knows what happened before it. Raises OSError."""
         self.next = number
         self.lost = ""  # why nothing is journalled any more
         self.waiting = 0  # bytes that were not landed yet, about
@@ -63,23 +63,24 @@ class JournalWriter:
         self._busy = False
         self._directory = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
         self._roll()
-        self.append([draft(Special.BEGINS, now_ns())])
+        if begins:
+            self.append([draft(Special.BEGINS, now_ns())])
 
     def append(self, drafts: Iterable[Draft]) -> None:
         """Append entries that belong together. Never fails: see `lost`."""
         if self.lost:
             return
         parts: list[Buffer] = []
-        first = self.next
+        following = self.next
         for each in drafts:
-            parts += pack(self.next, each)
-            self.next += 1
+            parts += pack(following, each)
+            following += 1
         try:
             self._write(parts)
+            self.next = following  # and not before: who syncs meanwhile must not take it for durable
             if self._size >= self._bounds.file:
                 self._roll()
         except OSError as wrong:
-            self.next = first
             self.lose("its disk is full" if wrong.errno in _FULL else f"it cannot be written: {wrong.strerror}")
             return
         if self.waiting >= self._bounds.total:
@@ -147,10 +148,10 @@ class JournalWriter:
             os.close(fd)
 
     def _write(self, parts: list[Buffer]) -> None:
-        size = sum(map(len, parts))
-        done = 0
-        for at in range(0, len(parts), _PARTS):
-            done += os.writev(self._fd, parts[at : at + _PARTS])
+        size, done = sum(map(len, parts)), 0
+        while parts:
+            done += os.writev(self._fd, parts[:_PARTS])
+            parts = parts[_PARTS:]
         if done != size:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         self._size += size

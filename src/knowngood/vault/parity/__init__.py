@@ -1,0 +1,1 @@
+"""Parity: objects from which lost and damaged ones come back (docs/format.md, section Parity)."""
