@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.fault.crash.machine import Machine
-from tests.fault.crash.plays import PLAYS
+from tests.fault.crash.machine import PLAYS, Machine
 
 
 @pytest.mark.parametrize("play", sorted(PLAYS))

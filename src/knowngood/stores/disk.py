@@ -133,10 +133,14 @@ class DiskStore:
         self._durable.add(folder)
 
     def _make_root(self) -> None:
+        """Folder by folder from above, each made durable: of those that a killed process made, only the last may not
+        be, and that one is made so here."""
         new = list(itertools.takewhile(lambda folder: not folder.is_dir(), (self.root, *self.root.parents)))
-        with suppress(FileExistsError):
-            self.root.mkdir(mode=0o700, parents=True)
-        for folder in new:
+        with suppress(PermissionError):  # then we did not make what is there
+            _sync_folder((new[-1].parent if new else self.root).parent)
+        for folder in reversed(new):
+            with suppress(FileExistsError):
+                folder.mkdir(mode=0o700 if folder == self.root else 0o777)
             _sync_folder(folder.parent)
 
     def put(self, key: str, parts: Sequence[Buffer]) -> None:

@@ -52,7 +52,8 @@ class MemoryStore:
         return ObjectStat(key, len(self.view(key)))
 
     def list(self, prefix: str, *, settled: bool = False) -> Iterator[ObjectStat]:
-        """Every object below a prefix, as of now."""
+        """Every object below a prefix, as of now; all of it is settled."""
+        del settled
         with self._lock:
             found = [ObjectStat(key, len(data)) for key, data in self.objects.items() if key.startswith(prefix)]
         return iter(found)

@@ -215,20 +215,20 @@ def read_key_files(store: Store) -> list[KeyFile]:
     return found
 
 
-def _key_pairs(store: Store) -> list[tuple[str, str]]:
-    stems = {each.key.removesuffix(".json").removesuffix(".copy") for each in store.list(KEYS)}
+def _key_pairs(store: Store, *, settled: bool = False) -> list[tuple[str, str]]:
+    stems = {each.key.removesuffix(".json").removesuffix(".copy") for each in store.list(KEYS, settled=settled)}
     return [(f"{stem}.json", f"{stem}.copy.json") for stem in sorted(stems)]
 
 
-def small_objects(store: Store) -> list[tuple[str, str]]:
+def small_objects(store: Store, *, settled: bool = False) -> list[tuple[str, str]]:
     """The keys of everything that is kept twice: descriptor and key files."""
-    return [(DESCRIPTOR, DESCRIPTOR_COPY), *_key_pairs(store)]
+    return [(DESCRIPTOR, DESCRIPTOR_COPY), *_key_pairs(store, settled=settled)]
 
 
 def mend_copies(store: Store) -> list[str]:
     """Make copies that are damaged or missing anew from the other one. Returns their keys."""
     mended: list[str] = []
-    for pair in small_objects(store):
+    for pair in small_objects(store, settled=True):
         for key, other in (pair, reversed(pair)):
             with suppress(Damaged, NotFound, StoreFailed, Exists):  # the other one is no better; somebody was faster
                 try:
@@ -243,6 +243,8 @@ def mend_copies(store: Store) -> list[str]:
 
 def write_key_file(store: Store, key: KeyFile, *, replace: bool = False) -> None:
     """Store both copies of a key file. With `replace` (a new passphrase), one copy is there at every moment."""
+    if replace:
+        list(store.list(KEYS, settled=True))  # the copy that stays meanwhile has to outlive a power cut
     for copy in (".copy", ""):
         name = key_file(key.public.fingerprint, copy)
         if replace:

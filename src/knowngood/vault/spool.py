@@ -114,6 +114,13 @@ class Spool:
                 self._scan()
             except (Damaged, *MALFORMED):
                 self.rejected = "it holds what no version writes"
+            self._settle()
+
+    def _settle(self) -> None:
+        """Who wrote what is there may have been killed before it was durable, and its name too."""
+        if self._handle >= 0:
+            os.fsync(self._handle)
+            sync_folder(os.path.dirname(self._path))
 
     def _reset(self) -> None:
         self._size, self._check = 0, bytes(_CHECK_BYTES)

@@ -7,11 +7,11 @@ from pathlib import Path
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.log import LogRecord
 from knowngood.core.model import Point, Position
+from knowngood.core.progress import Progress
 from knowngood.stores.disk import DiskStore
 from knowngood.testing.logs import TIMELINE, SmallLog
 from knowngood.testing.vaults import SmallVault
 from knowngood.vault.rebuild import rebuild_index
-from knowngood.core.progress import Progress
 from tests.fault.crash.contents import files_of, number_of
 from tests.fault.crash.ledger import Found, Place
 
@@ -23,7 +23,7 @@ class Noted(DiskStore):
         super().__init__(root)
         self.touched: set[str] = set()
 
-    def put(self, key: str, parts: object) -> None:  # type: ignore[override]
+    def put(self, key: str, parts: object) -> None:
         """Create an object."""
         self.touched.add(key)
         super().put(key, parts)  # type: ignore[arg-type]

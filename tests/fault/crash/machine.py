@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copy
+import os
 import random
 import shutil
-import os
 import tempfile
-
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -21,9 +19,12 @@ from knowngood.testing.crash.folder import Stage
 from knowngood.testing.crash.operations import KEPT, LOST, Operation, What
 from knowngood.testing.crash.outcomes import by_chance, outcomes
 from knowngood.testing.crash.recorder import Recording, record
-from tests.fault.crash.ledger import Found, Ledger
+from tests.fault.crash.key_plays import Created, Keys
+from tests.fault.crash.ledger import Found
 from tests.fault.crash.look import Noted, go_on
-from tests.fault.crash.plays import PLAYS, VAULT, Play
+from tests.fault.crash.plays import VAULT, Logs, Play, Points, Relay, Spooled, Together
+
+PLAYS = {each.__name__.lower(): each for each in (Points, Together, Logs, Relay, Spooled, Keys, Created)}
 
 _MEMORY = "/dev/shm"
 SCRATCH = (f"{VAULT}/tmp",)
@@ -97,10 +98,16 @@ class Machine:
                 disk = self._cut(disk)
             elif wrong := disk.differences():
                 raise Violation(f"{self._title}: changes that are not on record: {wrong}")
-            self.tally.ends["cut" if cut_at < len(recording.operations) else "end" if recording.finished else "kill"] += 1
+            self.tally.ends[
+                "cut" if cut_at < len(recording.operations) else "end" if recording.finished else "kill"
+            ] += 1
 
     def _record(self, disk: Disk, *, may_end_early: bool) -> Recording:
-        kill_at = self._chance.randrange(self._play.kills) if may_end_early and self._chance.random() < self._play.killed else None
+        kill_at = (
+            self._chance.randrange(self._play.kills)
+            if may_end_early and self._chance.random() < self._play.killed
+            else None
+        )
         return record(
             lambda tell: self._play.live(self._real, tell),
             self._real,

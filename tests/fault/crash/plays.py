@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import threading
 from collections.abc import Callable, Iterator
@@ -9,11 +10,13 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from unittest.mock import patch
 
-from knowngood.core.errors import Busy, KnowngoodError, Locked, NotFound
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from knowngood.core.errors import Busy
 from knowngood.core.model import Position
 from knowngood.core.progress import Progress
 from knowngood.flow.spooling import Spooler, SpoolSink
-from knowngood.seal.keys import PassphraseLock, PrivateKey
+from knowngood.seal.keys import PassphraseLock
 from knowngood.stores.disk import DiskStore
 from knowngood.testing.crash.recorder import Tell
 from knowngood.testing.logs import TIMELINE, SmallLog, records, small_segments
@@ -25,8 +28,6 @@ from knowngood.vault.rebuild import rebuild_index
 from knowngood.vault.reserve import set_reserve
 from knowngood.vault.spool import Spool
 from knowngood.vault.spool_landing import land_spool
-from knowngood.vault.unlock import change_passphrase, rotate, unlock_with_passphrase, writer_key
-from knowngood.vault.vault import Vault, create_vault, open_vault
 from tests.fault.crash.contents import files_of, number_of
 from tests.fault.crash.ledger import Found, Ledger
 from tests.fault.crash.look import Noted, look, read_log
@@ -49,6 +50,10 @@ class Play:
         self.ledger = Ledger()
         self._numbers = iter(range(1, 100_000))
         self.small: SmallVault
+
+    def tell(self, *words: object) -> None:
+        """What is said before the first life."""
+        self.ledger.hear(words)
 
     @contextmanager
     def conditions(self) -> Iterator[None]:
@@ -144,7 +149,14 @@ class Points(Play):
         self.act(
             small,
             tell,
-            [(8, self.protect), (5, self.expire), (2, self.undo), (6, self.collect), (1, self.rebuild), (1, self.reserve)],
+            [
+                (8, self.protect),
+                (5, self.expire),
+                (2, self.undo),
+                (6, self.collect),
+                (1, self.rebuild),
+                (1, self.reserve),
+            ],
         )
 
 
@@ -310,10 +322,16 @@ class Relay(Logs):
     def begin(self, root: Path) -> None:
         """Points and parts of a log of all sorts, and a collection that may be half done."""
         super().begin(root)
-        tell: Tell = lambda *words: self.ledger.hear(words)
-        some = [(6, self.protect), (4, self.expire), (6, self.append), (2, self.thin), (1, self.collect), (1, self.fold)]
+        some = [
+            (6, self.protect),
+            (4, self.expire),
+            (6, self.append),
+            (2, self.thin),
+            (1, self.collect),
+            (1, self.fold),
+        ]
         self.steps = 10
-        self.act(self.small, tell, some)
+        self.act(self.small, self.tell, some)
         if self.chance.random() < 0.5:  # condemned, and not deleted yet
             with self.small.vault.session("blocks"):
                 self.small.collect()
@@ -324,116 +342,19 @@ class Relay(Logs):
         small = self.opened(DiskStore(root / VAULT))
         if self.chance.random() < 0.2:
             self.protect(small, tell)
-        some = [(4, self.collect), (3, self.fold), (2, self.rebuild), (1, self.append), (1, self.expire), (1, self.thin)]
+        some = [
+            (4, self.collect),
+            (3, self.fold),
+            (2, self.rebuild),
+            (1, self.append),
+            (1, self.expire),
+            (1, self.thin),
+        ]
         self.act(small, tell, some)
-
-
-class Keys(Play):
-    """Passphrases and key pairs change, and damaged copies are mended."""
-
-    steps = 4
-
-    def begin(self, root: Path) -> None:
-        """A vault under a passphrase."""
-        store = DiskStore(root / VAULT)
-        create_vault(store, b"first")
-        self.ledger.passphrases = {"first"}
-        self.protect(self.opened(store), lambda *words: self.ledger.hear(words))
-
-    def opened(self, store: DiskStore) -> SmallVault:
-        """With whatever passphrase opens it."""
-        return self._with(store, sorted(self.ledger.passphrases))[0]
-
-    @staticmethod
-    def _with(store: DiskStore, passphrases: list[str]) -> tuple[SmallVault, set[str]]:
-        opens: dict[str, PrivateKey] = {}
-        for each in passphrases:
-            try:
-                opens[each] = unlock_with_passphrase(store, each.encode())
-            except Locked:
-                continue
-        if not opens:
-            raise Locked("no passphrase opens it")
-        private = max(opens.values(), key=lambda each: len(each.previous))
-        return as_small(store, private), set(opens)
-
-    def live(self, root: Path, tell: Tell) -> None:
-        """One thing after the other."""
-        store = DiskStore(root / VAULT)
-        for _ in range(self.steps):
-            small = self._with(store, sorted(self.ledger.passphrases))[0]
-            step = self.chance.choice([self.protect, self.rotate, self.change, self.rebuild, self.collect])
-            step(small, tell)
-
-    def rotate(self, small: SmallVault, tell: Tell) -> None:
-        """Another key pair."""
-        self._change(tell, lambda new: rotate(small.store, small.private, new))
-
-    def change(self, small: SmallVault, tell: Tell) -> None:
-        """Another passphrase for the same one."""
-        self._change(tell, lambda new: change_passphrase(small.store, small.private, new))
-
-    def _change(self, tell: Tell, act: Callable[[bytes], object]) -> None:
-        new = f"{self.chance.randrange(1 << 40)}"
-        for words in (("changing passphrase", new), None, ("changed passphrase", new)):
-            if words is None:
-                act(new.encode())
-            else:
-                tell(*words)
-                self.ledger.hear(words)
-
-    def look(self, store: Noted, found: Found) -> SmallVault | None:
-        """With each of the passphrases that may open it."""
-        small, opens = self._with(store, sorted(self.ledger.passphrases))
-        found.opens = frozenset(opens)
-        look(small, found, logs=False)
-        return small
-
-
-def as_small(store: DiskStore, private: PrivateKey) -> SmallVault:
-    """A vault that was not made here."""
-    vault = open_vault(store, writer_key(store, private))
-    small = SmallVault.__new__(SmallVault)
-    small.__dict__.update(store=store, vault=vault, private=private)
-    return small.beside(store)
-
-
-class Created(Keys):
-    """A vault is made, and something is protected in it."""
-
-    kills = 40
-
-    def begin(self, root: Path) -> None:
-        """Nothing is there, not even the folder."""
-        self.ledger.vault = {False}
-        self.ledger.passphrases = {"first"}
-
-    def live(self, root: Path, tell: Tell) -> None:
-        """Made, where it is not there."""
-        store = DiskStore(root / VAULT)
-        if not (root / VAULT / "vault.json").exists():
-            tell("creating")
-            create_vault(store, b"first")
-            tell("created")
-        self.protect(as_small(store, unlock_with_passphrase(store, b"first")), tell)
-
-    def look(self, store: Noted, found: Found) -> SmallVault | None:
-        """No vault, or a whole one."""
-        try:
-            return super().look(store, found)
-        except NotFound:
-            found.there = False
-            return None
 
 
 def _quick_lock(secret: bytes, passphrase: bytes) -> PassphraseLock:
     """A lock that takes no time."""
-    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-    import os
-
     lock = PassphraseLock(os.urandom(16), b"", iterations=1, lanes=1, memory_kib=64)
     sealed = AESGCM(lock._stretch(passphrase)).encrypt(bytes(12), secret, b"knowngood")
     return PassphraseLock(lock.salt, sealed, iterations=1, lanes=1, memory_kib=64)
-
-
-PLAYS = {each.__name__.lower(): each for each in (Points, Together, Logs, Relay, Spooled, Keys, Created)}

@@ -15,8 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 
-from tests.fault.crash.machine import Machine, Tally, Violation
-from tests.fault.crash.plays import PLAYS
+from tests.fault.crash.machine import PLAYS, Machine, Tally, Violation
 
 _TURNS = (
     *("points", "logs", "relay", "points", "together", "keys", "relay", "points", "logs", "relay", "spooled"),
@@ -57,7 +56,7 @@ def main() -> int:
         todo = itertools.islice(jobs(wants.play, wants.seed), wants.plays)
         for name, done in _in_order(pool, todo):
             if isinstance(done, str):
-                print(done)
+                _say(done)
                 return 1
             tallies[name].add(done)
             whole.add(done)
@@ -77,6 +76,11 @@ def _in_order(pool: multiprocessing.pool.Pool, todo: Iterator[tuple[str, int]]) 
         yield done
 
 
+def _say(line: str) -> None:
+    sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
 def _report(tallies: dict[str, Tally], whole: Tally, seconds: float) -> None:
     head = ("play", "runs", "operations", "combinations", "states", "went on", "most unsynced")
     rows = [
@@ -84,8 +88,8 @@ def _report(tallies: dict[str, Tally], whole: Tally, seconds: float) -> None:
         for name, one in [*sorted(tallies.items()), ("all", whole)]
     ]
     for row in [head, *rows]:
-        print("".join(f"{each!s:>15}" for each in row))
-    print(f"ends of lives: {dict(whole.ends)}; {seconds:.0f} s")
+        _say("".join(f"{each!s:>15}" for each in row))
+    _say(f"ends of lives: {dict(whole.ends)}; {seconds:.0f} s")
 
 
 if __name__ == "__main__":

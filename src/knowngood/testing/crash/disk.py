@@ -182,7 +182,7 @@ class Disk:
     # --------------------------------------------------------------------------------------------------- images
 
     def image(self, outcomes: Sequence[int], scratch: Sequence[int] = ()) -> Image:
-        """What is there after a cut, when this became of `pending`, and this of `scratched` (all is lost by default)."""
+        """What is left after a cut, when this became of `pending`, and this of `scratched` (by default all is lost)."""
         nodes = self._durable.fork()
         for operation, outcome in zip(self.scratched, scratch, strict=False):
             nodes.carry_out(operation, outcome)

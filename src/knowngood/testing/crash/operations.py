@@ -1,7 +1,7 @@
 """What a run does to a file system, as a list that can be carried out again.
 
-Files and folders are told by numbers, as the kernel tells them by inodes: a name is an entry of a folder, and a file may
-have several, or none any more.
+Files and folders are told by numbers, as the kernel tells them by inodes: a name is an entry of a folder, and a file
+may have several, or none any more.
 """
 
 from __future__ import annotations

@@ -36,13 +36,13 @@ def outcomes(
     yield tuple(none)
     yield tuple(every)
     for at, count in enumerate(counts):
-        yield tuple(every[:at] + none[at:])
-        yield tuple(every[:at] + [LOST] + every[at + 1 :])
-        yield tuple(none[:at] + [KEPT] + none[at + 1 :])
+        yield (*every[:at], *none[at:])
+        yield (*every[:at], LOST, *every[at + 1 :])
+        yield (*none[:at], KEPT, *none[at + 1 :])
         for torn in range(2, count):
-            yield tuple(every[:at] + [torn] + every[at + 1 :])
-            yield tuple(none[:at] + [torn] + none[at + 1 :])
-            yield tuple(every[:at] + [torn] + none[at + 1 :])
+            yield (*every[:at], torn, *every[at + 1 :])
+            yield (*none[:at], torn, *none[at + 1 :])
+            yield (*every[:at], torn, *none[at + 1 :])
     for _ in range(at_random):
         yield tuple(chance.randrange(count) for count in counts)
 

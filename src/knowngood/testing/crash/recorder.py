@@ -34,6 +34,10 @@ Tell = Callable[..., None]
 """Called by an action with words that go on record between its changes."""
 
 
+class NotRecorded(Exception):
+    """The action does something that this recorder would miss."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recording:
     """What was done, in order; whether the action came to its end, or was killed as it was told to."""
@@ -51,9 +55,11 @@ def record(
     kill_at: int | None = None,
     before_sync: bool = False,
 ) -> Recording:
-    """Run an action in a child and record what it changes below `root`; `nodes` has the number of all that is there, by
-    path; what is made gets numbers above `highest`. With `kill_at`, the process ends before that change, as by `kill -9`; with `before_sync`, before the first sync
-    from there on: what it has just done is seen by all, and not durable.
+    """Run an action in a child and record what it changes below `root`.
+
+    `nodes` has the number of all that is there, by path; what is made gets numbers above `highest`. With `kill_at`, the
+    process ends before that change, as by `kill -9`; with `before_sync`, before the first sync from there on: what it
+    has just done is seen by all, and not durable.
 
     Raises ChildFailed when the action raises.
     """
@@ -70,7 +76,7 @@ def record(
     os.waitpid(child, 0)
     if not told:
         raise ChildFailed("the child ended without a word")
-    what, rest = pickle.loads(told)
+    what, rest = pickle.loads(told)  # noqa: S301 - our own child's words
     if what == "raised":
         raise ChildFailed(rest)
     return Recording([Operation(What(each[0]), *each[1:]) for each in rest], what == "finished")
@@ -134,7 +140,7 @@ class _Tap:
             ]
             handles = [each for each in args[:1] if isinstance(each, int)]
             if any(self._is_below(path) for path in paths) or any(self._node(handle) for handle in handles):
-                raise NotImplementedError(f"the crash machine does not know os.{name}")
+                raise NotRecorded(f"the crash machine does not know os.{name}")
             assert real
             return real(*args, **kwargs)
 
@@ -144,7 +150,7 @@ class _Tap:
         if event == "open" and isinstance(args[1], str) and set(args[1]) & set("wax+"):
             path = args[0]
             if isinstance(path, str | bytes) and self._is_below(os.path.realpath(os.fsdecode(path))):
-                raise NotImplementedError(f"the crash machine sees files only that are written through os: {path!r}")
+                raise NotRecorded(f"the crash machine sees files only that are written through os: {path!r}")
 
     # ------------------------------------------------------------------------------------------------- the record
 
@@ -278,7 +284,7 @@ class _Tap:
             found = os.stat(target, dir_fd=more.get("dst_dir_fd"))
             node = self._nodes.get(self._identity(found))
             if node is None:
-                raise NotImplementedError("the crash machine does not know where a linked file comes from")
+                raise NotRecorded("the crash machine does not know where a linked file comes from")
             self._note(Operation(What.LINK, folder, name, node))
 
     def _unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
@@ -298,7 +304,7 @@ class _Tap:
             node = self._nodes[self._identity(found)]
             self._note(Operation(What.RENAME, folder, name, node, into, new))
         elif folder or into:
-            raise NotImplementedError("the crash machine does not know where a renamed file comes from, or goes")
+            raise NotRecorded("the crash machine does not know where a renamed file comes from, or goes")
 
     def _mkdir(self, path: Any, mode: int = 0o777, *, dir_fd: int | None = None) -> None:
         folder, name = self._place(path, dir_fd)
