@@ -61,7 +61,7 @@ def test_the_key_of_a_writer_opens_nothing(small: SmallVault) -> None:
         sealed = read_frame(data[32 : 32 + 64 + 32 + 1168])
         for private in guesses:
             with pytest.raises(KnowngoodError):
-                private.open(sealed.body, key_purpose(small.vault.id))
+                private.open(bytes(sealed.body), key_purpose(small.vault.id))
         for key in (writer.naming, writer.public.fingerprint, bytes(32)):
             with pytest.raises(InvalidTag):
                 AESGCM(key).decrypt(bytes(12), bytes(sealed.body), b"")

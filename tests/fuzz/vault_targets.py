@@ -9,6 +9,7 @@ import random
 from blake3 import blake3
 
 from knowngood.core.errors import KnowngoodError
+from knowngood.core.ids import Name
 from knowngood.core.log import NO_FRAME
 from knowngood.core.malformed import MALFORMED
 from knowngood.seal import codec
@@ -154,7 +155,7 @@ def _pages() -> list[bytes]:
         for point in small.catalog.points():
             ahead = [small.catalog.checkpoint(point.marks[0].checkpoint).root]
             while ahead:
-                refs, body = map(bytes, reader.page(ahead.pop()))
+                refs, body = map(bytes, reader.page(Name(ahead.pop())))
                 found.append(len(refs).to_bytes(4, "little") + refs + body)
                 if page_kind(body) == NODE:
                     ahead += [child.page for child in decode_node(refs, body)]
