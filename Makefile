@@ -10,7 +10,7 @@ PYTEST ?=
 RUN_TESTS := $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
 .PHONY: help test quick checks lint types floors fix demo bench lock venv clean
-.PHONY: proof proof-crash proof-damage proof-fuzz proof-model
+.PHONY: proof proof-crash proof-damage proof-fuzz proof-model proof-moments
 .DEFAULT_GOAL := help
 
 help:
@@ -53,7 +53,7 @@ bench: venv
 	$(BIN)/python -m bench.run $(ARGS)
 
 # What `make test` only samples, in full (docs/proof.md).
-proof: proof-model proof-crash proof-damage proof-fuzz
+proof: proof-model proof-crash proof-damage proof-fuzz proof-moments
 
 proof-model: venv packages
 	$(BIN)/python -m tests.model.machine
@@ -75,6 +75,10 @@ proof-damage: venv
 SECONDS_EACH ?= 20
 proof-fuzz: venv
 	FUZZ_SECONDS=$(SECONDS_EACH) $(RUN_TESTS) tests/fuzz $(PYTEST)
+
+# Any moment of changing folders on ext4, XFS and btrfs comes back: tests/proof/moments.py
+proof-moments: packages venv
+	TMPDIR=$${TMPDIR:-/dev/shm} $(BIN)/python -m tests.proof.moments --runs 3000 $(ARGS)
 
 lock: venv
 	tools/lock $(ARGS)

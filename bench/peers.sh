@@ -3,7 +3,7 @@
 # under $KNOWNGOOD_BENCH_TOOLS (default: ~/.cache/knowngood-bench). A peer that cannot be had is
 # skipped with a word of reason; the benchmark runs with those that are there.
 #
-#   bench/peers.sh [restic] [kopia] [borg] [rustic]
+#   bench/peers.sh [restic] [kopia] [borg] [rustic] [barman] [pgbackrest]
 #
 # RESTIC_VERSION and KOPIA_VERSION name the versions; where one cannot be had, "latest" is tried, which a module proxy can
 # take for years old.
@@ -69,6 +69,18 @@ rustic() {
     fi
 }
 
+# Peers for databases are Debian's packages, as root.
+package() {
+    if have "$1"; then
+        echo "$1: is there"
+    elif have apt-get && [ "$(id -u)" = 0 ] &&
+        DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$1" >"$work/log" 2>&1; then
+        echo "$1: installed"
+    else
+        skip "$1" "apt-get could not install it"
+    fi
+}
+
 [ $# -gt 0 ] || set -- restic kopia borg rustic
 for peer in "$@"; do
     : >"$work/log"
@@ -77,6 +89,7 @@ for peer in "$@"; do
     kopia) go_program kopia github.com/kopia/kopia "$kopia_version" ;;
     borg) borg ;;
     rustic) rustic ;;
+    barman | pgbackrest) package "$peer" ;;
     *) echo "$peer: no such peer" >&2 ;;
     esac
 done

@@ -84,10 +84,13 @@ class Soak:
             self.clock.move(QUARTER / 3)
             self._try("tick", self.place.following.tick)
         self._try("point", self.place.point)
+        if number % 8 == 0:
+            if self.some.random() < 0.2:
+                self.store.fail(self.some.randrange(1, 60), StoreFailed("the disk did not answer"))
+                self.counts["faults"] += 1
+            self._try("upkeep", self._upkeep)
         self.store.mend()
         self.store.log.clear()
-        if number % 8 == 0:
-            self._try("upkeep", self._upkeep)
         if number % 50 == 25:
             self._rot()
         if number % 100 == 99:

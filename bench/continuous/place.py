@@ -51,7 +51,7 @@ class Place:
         log = (self.home / "up.log").open("wb")
         self.keeper = subprocess.Popen([KNOWNGOOD, "up"], env=self.env, stdout=log, stderr=log)
         try:
-            until(lambda: self._behind() is not None, step=1)
+            until(lambda: self._behind() is not None, seconds=1800, step=1)  # a base is read first
             yield self.pid
         except BaseException:
             print((self.home / "up.log").read_text(), self.call("status"), flush=True)

@@ -159,7 +159,7 @@ def _cut(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
 
         return run
 
-    monkeypatch.setattr(switching, "_sync", step(switching._sync))
+    monkeypatch.setattr(switching, "sync_folder", step(switching.sync_folder))
     monkeypatch.setattr(switching, "rename_beneath", step(switching.rename_beneath))
 
 

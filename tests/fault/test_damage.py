@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from knowngood.core.errors import KnowngoodError
 from knowngood.core.log import LogRecord
 from knowngood.core.progress import Progress
 from knowngood.testing.logs import TIMELINE, SmallLog, records
@@ -26,6 +25,7 @@ from knowngood.vault.parity.heal import heal, plan_healing
 from knowngood.vault.parity.keep import keep_parity
 from knowngood.vault.parity.sets import list_sets
 from knowngood.vault.record import PlainPoint, PlainSegment, decode_commit
+from tests.fault.reading import log_reads, recovers
 
 TRIALS = int(os.environ.get("KNOWNGOOD_DAMAGES", "100"))
 SEED = int(os.environ.get("KNOWNGOOD_DAMAGE_SEED", "0"))
@@ -129,27 +129,6 @@ def _damage(some: random.Random, objects: dict[str, bytes], keys: list[str]) -> 
     return what
 
 
-def _recovers(small: SmallVault, point: bytes, files: Files) -> bool:
-    try:
-        found = small.recover(small.catalog.find_point(point.hex()))
-    except KnowngoodError:
-        return False
-    assert found == files, "a point recovered to something else"
-    return True
-
-
-def _log_reads(small: SmallVault, truth: list[LogRecord]) -> bool:
-    found: list[LogRecord] = []
-    try:
-        for record in SmallLog(small).reader().records(TIMELINE):
-            found.append(record)  # noqa: PERF402 - what came before an error counts
-    except KnowngoodError:
-        assert found == truth[: len(found)], "a log read as something else"
-        return False
-    assert found == truth[: len(found)], "a log read as something else"
-    return found == truth
-
-
 @pytest.mark.parametrize("part", range(5))
 def test_random_damage_is_named_and_healed(whole: Whole, part: int) -> None:
     seen: Counter[str] = Counter()
@@ -187,8 +166,8 @@ def _one(whole: Whole, objects: dict[str, bytes], hurt: set[str], place: str) ->
         _survivors(whole, small, after, place)
         return "left"
     assert not after.findings, f"{after.findings}: {place}"
-    assert all(_recovers(small, point, files) for point, files in whole.truth.items()), place
-    assert _log_reads(small, whole.log), place
+    assert all(recovers(small, point, files) for point, files in whole.truth.items()), place
+    assert log_reads(small, whole.log), place
     return "healed"
 
 
@@ -215,6 +194,6 @@ def _survivors(whole: Whole, small: SmallVault, found: Checked, place: str) -> N
     for point, files in whole.truth.items():
         home = whole.small.catalog.commit_of(point)
         if point not in affected and home not in unreadable:
-            assert _recovers(small, point, files), f"not named, and does not recover: {place}"
+            assert recovers(small, point, files), f"not named, and does not recover: {place}"
     spoken = any(TIMELINE in each.timelines or each.what == "commit" for each in found.findings)
-    assert spoken or _log_reads(small, whole.log), f"a log is damaged, and not named: {place}"
+    assert spoken or log_reads(small, whole.log), f"a log is damaged, and not named: {place}"

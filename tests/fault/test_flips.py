@@ -13,7 +13,6 @@ from unittest.mock import patch
 
 import pytest
 
-from knowngood.core.errors import KnowngoodError
 from knowngood.core.log import NO_FRAME, LogRecord
 from knowngood.core.model import Position
 from knowngood.core.progress import Progress
@@ -28,6 +27,7 @@ from knowngood.vault.record import PlainSegment, decode_commit
 from knowngood.vault.reserve import set_reserve
 from knowngood.vault.session import Session
 from knowngood.vault.vault import open_vault
+from tests.fault.reading import log_reads, recovers
 
 pytestmark = pytest.mark.slow
 
@@ -110,33 +110,15 @@ def _needs(small: SmallVault, truth: dict[bytes, Files]) -> dict[str, set[bytes]
     needs: dict[str, set[bytes]] = {}
     for key in [key for key in small.store.objects if key.startswith((PACKS, PAGES))]:
         data = small.store.objects.pop(key)
-        needs[key] = {point for point in truth if not _recovers(small, point, truth[point])}
+        needs[key] = {point for point in truth if not recovers(small, point, truth[point])}
         small.store.objects[key] = data
     return needs
 
 
-def _recovers(small: SmallVault, point: bytes, files: Files) -> bool:
-    try:
-        found = small.recover(small.catalog.find_point(point.hex()))
-    except KnowngoodError:
-        return False
-    assert found == files, "a point recovered to something else"
-    return True
-
-
 def _log_reads(small: SmallVault, truth: list[LogRecord]) -> bool:
-    """Whether the log that is not hidden can be read; what can be is never anything else."""
-    found: list[LogRecord] = []
+    """Whether the log that is not hidden can be read."""
     segments = small.catalog.log.within(TIMELINE, 4, 1 << 62)
-    try:
-        reader = SmallLog(small).reader()
-        for record in reader.records(TIMELINE, Position(4, segments[0].previous if segments else NO_FRAME)):
-            found.append(record)  # noqa: PERF402 - what came before an error counts
-    except KnowngoodError:
-        assert found == truth[: len(found)]
-        return False
-    assert found == truth[: len(found)]
-    return found == truth
+    return log_reads(small, truth, Position(4, segments[0].previous if segments else NO_FRAME))
 
 
 def damages(key: str, data: bytes, flips: int) -> Iterator[tuple[str, bytes | None]]:
@@ -214,7 +196,7 @@ def _one(original: Original, key: str, what: str, data: bytes | None) -> None:
     harmless |= data is None and key in original.hidden
     assert done.findings or harmless, f"not detected: {place}"
     if key.startswith((PACKS, PAGES)):
-        lost = {point for point in original.truth if not _recovers(small, point, original.truth[point])}
+        lost = {point for point in original.truth if not recovers(small, point, original.truth[point])}
         assert lost <= original.alone[key], f"lost more than what needs it: {place}"
         assert lost <= _affected(done), f"lost, and not told of: {place}"
         assert _affected(done) <= original.alone[key], f"told of too many: {place}"
@@ -234,7 +216,7 @@ def _one(original: Original, key: str, what: str, data: bytes | None) -> None:
     elif key.startswith(COMMITS):
         assert len(survivors) >= len(original.truth) - 1, place
     for point, files in survivors.items():
-        assert _recovers(small, point, files), f"not damaged, and does not recover: {place}"
+        assert recovers(small, point, files), f"not damaged, and does not recover: {place}"
 
 
 def test_a_rebuild_after_any_damage_to_a_pack_costs_nothing_more(original: Original) -> None:
@@ -242,9 +224,9 @@ def test_a_rebuild_after_any_damage_to_a_pack_costs_nothing_more(original: Origi
     for key in _kinds(original)[PACKS] + _kinds(original)[PAGES]:
         for what, data in damages(key, original.objects[key], 12):
             small = _damaged(original, key, data)
-            before = {point for point in original.truth if _recovers(small, point, original.truth[point])}
+            before = {point for point in original.truth if recovers(small, point, original.truth[point])}
             rebuild_index(small.vault, Progress())
-            after = {point for point in original.truth if _recovers(small, point, original.truth[point])}
+            after = {point for point in original.truth if recovers(small, point, original.truth[point])}
             assert before <= after, f"{key}: {what}"
             if data is None:
                 with small_packs(raw=3000, alone=500, group=500):

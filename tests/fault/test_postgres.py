@@ -25,11 +25,11 @@ from knowngood.kinds.postgres.link import Link
 from knowngood.wire.pglog import parse_lsn
 from tests.leaks import nothing_left_behind
 from tests.servers.following import Following, following, open_folder
-from tests.servers.postgres import Postgres, running_postgres
+from tests.servers.postgres import POSTGRES, Postgres, running_postgres
 
 __all__ = ["nothing_left_behind"]
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("/usr/lib/postgresql/15/bin/postgres")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs(POSTGRES)]
 
 _DEADLINE = 60.0
 _SUMS = """

@@ -14,10 +14,10 @@ from knowngood.kinds.files import FilesKind
 from knowngood.kinds.postgres import postgres_kind
 from knowngood.wire.pglog import branches
 from tests.servers.following import Following, following, open_folder
-from tests.servers.postgres import Postgres, running_postgres
+from tests.servers.postgres import POSTGRES, Postgres, running_postgres
 from tests.servers.waiting import until
 
-pytestmark = pytest.mark.needs("/usr/lib/postgresql/15/bin/postgres")
+pytestmark = pytest.mark.needs(POSTGRES)
 
 QUESTION = "select string_agg(number::text, ',' order by number) from numbers"
 

@@ -99,8 +99,8 @@ def test_what_comes_back_is_what_was_there_or_nothing(seed: int, sizes: list[int
             continue
 
 
-@pytest.mark.parametrize("sizes", [[5], [5, 6], [100] * 7, [100] * 8, [100] * 48, [100] * 49, [1, 5000]])
+@pytest.mark.parametrize("sizes", [[5], [5, 6], [100] * 7, [100] * 8, [100] * 64, [100] * 65, [1, 5000]])
 def test_lanes_are_used_before_they_are_shared(sizes: list[int]) -> None:
     placed, left = fill([], [Candidate(1, size, bytes([at]) * 32) for at, size in enumerate(sizes)], 512)
-    assert len({each.lane for each in placed}) == min(48, len(placed))
+    assert len({each.lane for each in placed}) == min(64, len(placed))
     assert len(placed) + len(left) == len(sizes)

@@ -22,6 +22,7 @@ from knowngood.kinds.files.journal import backlog
 from knowngood.linux.beneath import EXCHANGE, allocate, rename_beneath
 from knowngood.seal.chunker import ChunkSizes
 from knowngood.testing.memory import MemoryPages
+from tests.loops import FILE_SYSTEMS, Mounts
 from tests.mounted import needs_fuse
 from tests.property.test_files_follow import Changer
 from tests.unit.kinds_files.capturing import noise
@@ -114,11 +115,12 @@ def test_whatever_happens(seed: int) -> None:
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
-@settings(max_examples=60, deadline=None)
+@pytest.mark.parametrize("kind", FILE_SYSTEMS)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(0, 1 << 32))
-def test_whatever_happens_often(seed: int) -> None:
-    """The same, for longer."""
-    _one_run(seed)
+def test_whatever_happens_often(kind: str, mounts: Mounts, seed: int) -> None:
+    """The same, for longer, on each file system."""
+    _one_run(seed, mounts.fresh_dir(kind))
 
 
 @contextmanager
@@ -129,14 +131,14 @@ def _small_parts() -> Iterator[None]:
             yield
 
 
-def _one_run(seed: int) -> None:
+def _one_run(seed: int, folder: Path | None = None) -> None:
     with _small_parts():
-        _run(seed)
+        _run(seed, folder)
 
 
-def _run(seed: int) -> None:
+def _run(seed: int, folder: Path | None) -> None:
     some = random.Random(seed)
-    with tempfile.TemporaryDirectory() as base:
+    with tempfile.TemporaryDirectory(dir=folder) as base:
         site = Journalled(Path(base), sizes=ChunkSizes(1 << 16, 1 << 17, 1 << 18))
         try:
             writer = Writer(site.tree, some)

@@ -14,7 +14,12 @@ from typing import Any
 
 from tests.servers.following import open_folder
 
-BIN = Path("/usr/lib/postgresql/15/bin")
+BIN = max(
+    (each.parent for each in Path("/usr/lib/postgresql").glob("[0-9][0-9]/bin/postgres")),
+    default=Path("/usr/lib/postgresql/15/bin"),
+)
+"""Of the newest version that is installed; tools/debian13 has another one than Debian 12."""
+POSTGRES = str(BIN / "postgres")
 
 CONF = """
 listen_addresses = ''

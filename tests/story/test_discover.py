@@ -20,7 +20,7 @@ from knowngood.linux.running import Process, processes, writes_to
 from knowngood.plugins import PLUGINS
 from tests.servers.following import open_folder
 from tests.servers.mariadb import mariadb_server
-from tests.servers.postgres import running_postgres
+from tests.servers.postgres import POSTGRES, running_postgres
 from tests.servers.redis import redis_server
 from tests.user import User
 
@@ -57,7 +57,7 @@ def test_redis(user: User) -> None:
         assert has_socket(service, "redis", "url", server.socket, "unix://")
 
 
-@pytest.mark.needs("/usr/lib/postgresql/15/bin/postgres")
+@pytest.mark.needs(POSTGRES)
 def test_postgres(user: User) -> None:
     """Where it listens, and what to do for an account; it is probed as it is proposed, under its own account."""
     with running_postgres() as server:

@@ -12,11 +12,11 @@ import pytest
 from knowngood.core.model import ComponentSpec
 from knowngood.plugins import PLUGINS
 from tests.servers.following import open_folder
-from tests.servers.postgres import Postgres, running_postgres
+from tests.servers.postgres import POSTGRES, Postgres, running_postgres
 from tests.story.test_up import up
 from tests.user import User
 
-pytestmark = [pytest.mark.slow, pytest.mark.needs("/usr/lib/postgresql/15/bin/postgres")]
+pytestmark = [pytest.mark.slow, pytest.mark.needs(POSTGRES)]
 
 _DEADLINE = 90.0
 

@@ -16,6 +16,7 @@ import shutil
 from knowngood.core.errors import KnowngoodError, Unsupported
 from knowngood.linux.beneath import EXCHANGE, rename_beneath
 from knowngood.linux.calls import checked, libc
+from knowngood.vault.durable import sync_folder
 
 _NO_REPLACE = 1  # RENAME_NOREPLACE
 _CANNOT = (errno.EINVAL, errno.ENOSYS, errno.EXDEV, errno.EBUSY)
@@ -48,7 +49,7 @@ def settle(live: str) -> str:
             else:
                 kept = former(live)
                 os.rename(path, kept)
-                _sync(folder)
+                sync_folder(folder)
     return kept
 
 
@@ -62,7 +63,7 @@ def switch(new: str, live: str) -> str:
     aside = f"{building(live)}-{os.lstat(new).st_ino}"
     _sync_all(new)
     os.rename(new, aside)
-    _sync(folder)
+    sync_folder(folder)
     flags = EXCHANGE if os.path.lexists(live) else _NO_REPLACE
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -80,7 +81,7 @@ def switch(new: str, live: str) -> str:
         return ""
     kept = former(live)
     os.rename(aside, kept)
-    _sync(folder)
+    sync_folder(folder)
     return kept
 
 
@@ -94,14 +95,6 @@ def remove(path: str) -> None:
                 os.unlink(path)
     except OSError as wrong:
         raise KnowngoodError(f"{path} cannot be removed: {os.strerror(wrong.errno or 0).lower()}") from None
-
-
-def _sync(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _sync_all(path: str) -> None:

@@ -107,7 +107,8 @@ class Following:
                     self._to_vault(changed=False)
             raise
         if not changed and not self.spool.ticks:
-            self.rest()
+            if self._stay is not None and self._stay.over:
+                self.rest()
             return Ticked(away=away)
         if away is not None:
             self.rest()

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 from knowngood.core.errors import KnowngoodError, NoSpace, UsageError
 from knowngood.core.rows import Column, Form, Row, RowSource, Value
+from knowngood.vault.durable import sync_folder
 
 _BOOLEANS = {"t": "true", "f": "false"}
 _NUMBER = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?([eE][-+]?\d+)?")  # of JSON (RFC 8259); NaN and 007 are none
@@ -43,7 +44,7 @@ def write_rows(source: RowSource, path: str) -> int:
             os.link(beside, path)
         finally:
             os.unlink(beside)
-        _sync(os.path.dirname(path))
+        sync_folder(os.path.dirname(path))
     except OSError as wrong:
         kind = NoSpace if wrong.errno in (errno.ENOSPC, errno.EDQUOT) else KnowngoodError
         raise kind(f"'{path}' cannot be written: {os.strerror(wrong.errno or 0).lower()}") from None
@@ -68,14 +69,6 @@ class _Counted:
         for batch in self._source.batches():
             self.count += len(batch)
             yield batch
-
-
-def _sync(folder: str) -> None:
-    fd = os.open(folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _csv(source: RowSource) -> Iterator[str]:

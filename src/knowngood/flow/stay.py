@@ -15,7 +15,7 @@ from knowngood.vault.session import FOLLOWING
 from knowngood.vault.vault import Vault
 
 SECONDS = 1.0
-"""How long a stay lasts. A collector waits a little longer than that for those of others."""
+"""How long a stay lasts; it ends with the first tick after that. A collector waits a little longer for others'."""
 
 
 class Stay:

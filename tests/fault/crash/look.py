@@ -28,10 +28,10 @@ class Noted(DiskStore):
         self.touched.add(key)
         super().put(key, parts)  # type: ignore[arg-type]
 
-    def delete(self, key: str) -> None:
-        """Remove one."""
-        self.touched.add(key)
-        super().delete(key)
+    def delete(self, *keys: str) -> None:
+        """Remove some."""
+        self.touched.update(keys)
+        super().delete(*keys)
 
 
 def look(small: SmallVault, found: Found, *, logs: bool) -> None:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
+from unittest.mock import patch
 
 import pytest
 from msgspec.structs import replace
 
 from knowngood.control.home import Home
 from knowngood.control.schedule import Now
-from knowngood.control.up.followers import Followed, FollowerMaker, Followers, strongest
-from knowngood.control.up.protocol import FollowerState
-from knowngood.core.errors import KnowngoodError
+from knowngood.control.up.followers import PATIENCE, Followed, FollowerMaker, Followers, strongest
+from knowngood.control.up.protocol import BaseNow, FollowerState
+from knowngood.core.errors import KnowngoodError, NotYet
 from knowngood.core.model import ComponentSpec, ServiceSpec
 from knowngood.core.traits import KindTraits
 from knowngood.testing.clock import TwoClocks
@@ -173,3 +174,28 @@ def test_nothing_is_mounted_unasked(tmp_path: Path) -> None:
     followers.keep_to([ServiceSpec(name="shop", components=(auto, asked))])
     followers.tick(TwoClocks()())
     assert levels == [("a", "watch"), ("b", "journal")]
+
+
+def test_points_wait_for_bases_a_little(tmp_path: Path) -> None:
+    """Half a minute; where there is nothing else, until they are there; never for one that only replaces another."""
+
+    def says(*bases: BaseNow | None) -> str:
+        states = tuple(
+            FollowerState(component=f"c{number}", capture="journal", base=base) for number, base in enumerate(bases)
+        )
+        followers = Followers(Home.at(str(tmp_path)), {}, dict, lambda _: None)
+        with patch.object(Followers, "states", lambda *_: states):
+            try:
+                followers.require_bases("shop")
+            except NotYet as wrong:
+                return wrong.message
+        return ""
+
+    young = BaseNow(seconds=PATIENCE - 1, bytes=1, total_bytes=2, first=True)
+    old = BaseNow(seconds=PATIENCE, bytes=1, total_bytes=2, first=True)
+    again = BaseNow(seconds=1, bytes=1, total_bytes=2, first=False)
+    assert says() == says(None, None) == says(again, None) == says(again) == ""
+    assert says(young, None) == "a base of 'c0' is being read"
+    assert says(None, old) == ""
+    assert says(old) == "a base of 'c0' is being read"
+    assert says(old, young) == "a base of 'c0', 'c1' is being read"

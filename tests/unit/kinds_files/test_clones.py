@@ -15,6 +15,7 @@ from knowngood.core.log import Form, LogRecord, Operation
 from knowngood.core.model import ComponentSpec
 from knowngood.kinds.files import FilesKind
 from knowngood.kinds.files.follow.clone import why_no_clones
+from knowngood.kinds.files.follow.differences import CELL
 from knowngood.kinds.files.limits import Limits
 from knowngood.kinds.files.settled import settled
 from knowngood.testing.memory import MemorySink
@@ -59,11 +60,27 @@ def test_the_first_change_is_told_by_what_differs(site: Cloned) -> None:
     assert content(site.tick()) == [(100 * KIB, BLOCK, Form.BYTES)]
     site.verify()
     write(site.tree / "a", 200 * KIB + 5, b"y")
-    assert content(site.tick()) == [(200 * KIB, BLOCK, Form.BYTES)]
+    assert content(site.tick()) == [(200 * KIB, CELL, Form.BYTES)]
     site.verify()
     assert site.follower.standing.level == "clone"
     site.checkpoint()
     assert site.captured.capture == "clone"
+
+
+def test_few_bytes_of_a_block_are_told_as_such(site: Cloned) -> None:
+    """Those near each other together; when it is half of a block or more, or much in it, the block."""
+    for at in (0, 100, 3000):
+        write(site.tree / "a", at, b"x")
+    write(site.tree / "a", 5 * BLOCK, b"x" * (BLOCK // 2 + 1))
+    for at in range(10 * BLOCK, 11 * BLOCK, 400):
+        write(site.tree / "a", at, b"x")
+    assert content(site.tick()) == [
+        (0, 2 * CELL, Form.BYTES),
+        (3000 // CELL * CELL, CELL, Form.BYTES),
+        (5 * BLOCK, BLOCK, Form.BYTES),
+        (10 * BLOCK, BLOCK, Form.BYTES),
+    ]
+    site.verify()
 
 
 def test_also_when_nothing_had_to_be_read(site: Cloned) -> None:
@@ -75,7 +92,7 @@ def test_also_when_nothing_had_to_be_read(site: Cloned) -> None:
         site.checkpoint()
     assert site.captured.totals.read_bytes == 0
     write(site.tree / "b", 0, b"x")
-    assert content(site.tick()) == [(0, BLOCK, Form.BYTES)]
+    assert content(site.tick()) == [(0, CELL, Form.BYTES)]
     site.verify()
 
 
@@ -124,7 +141,7 @@ def test_what_is_read_is_of_one_instant(site: Cloned) -> None:
     assert site.captured.problem_count == 0
     assert site.replayed()[b"a"][-1] == b"1" + before[1:]
     site.told.dirty.entries.add((b"", b"a"))
-    assert content(site.tick()) == [(0, BLOCK, Form.BYTES), (_SIZE - BLOCK, BLOCK, Form.BYTES)]
+    assert content(site.tick()) == [(0, CELL, Form.BYTES), (_SIZE - CELL, CELL, Form.BYTES)]
     site.verify()
 
 
@@ -136,7 +153,7 @@ def test_a_file_rests_after_its_clone(site: Cloned) -> None:
     (site.tree / "small").write_bytes(b"small")
     assert {each.path for each in site.tick()} == {b"", b"small"}
     site.room.step = 1e6
-    assert content(site.tick()) == [(0, BLOCK, Form.BYTES)]
+    assert content(site.tick()) == [(0, CELL, Form.BYTES)]
     site.verify()
     site.room.step = 0.0
     write(site.tree / "a", 0, b"2")
@@ -155,7 +172,7 @@ def test_clones_give_way(site: Cloned) -> None:
     assert "little room" in site.follower.standing.reason
     site.room.free = 0.5
     write(site.tree / "a", 0, b"2")
-    assert content(site.tick()) == [(0, BLOCK, Form.BYTES)]
+    assert content(site.tick()) == [(0, CELL, Form.BYTES)]
     assert site.follower.standing.reason == ""
     site.room.free = 0.04
     write(site.tree / "a", 0, b"3")
@@ -168,7 +185,7 @@ def test_clones_give_way(site: Cloned) -> None:
     site.tick()
     assert (site.clones.count, site.follower.standing.level, site.follower.standing.reason) == (1, "clone", "")
     write(site.tree / "b", 0, b"5")
-    assert content(site.tick()) == [(0, BLOCK, Form.BYTES)]
+    assert content(site.tick()) == [(0, CELL, Form.BYTES)]
     site.verify()
 
 
@@ -195,7 +212,7 @@ def test_files_come_and_go(site: Cloned) -> None:
     os.rename(site.tree / "a", site.tree / "c")
     site.tick()
     write(site.tree / "c", 0, b"1")
-    assert content(site.tick()) == [(0, BLOCK, Form.BYTES)]
+    assert content(site.tick()) == [(0, CELL, Form.BYTES)]
     os.link(site.tree / "c", site.tree / "d")
     write(site.tree / "d", BLOCK, b"1")
     site.tick()

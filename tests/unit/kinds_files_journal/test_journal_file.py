@@ -90,6 +90,27 @@ def test_a_full_disk(tmp_path: Path) -> None:
     writer.close(ends=False)
 
 
+def test_synced_while_an_entry_is_appended(tmp_path: Path) -> None:
+    """Who syncs before an entry is written has not made it durable, and does not say so: the next sync does it."""
+    writer = JournalWriter(str(tmp_path), 0, Bounds())
+    writev, fdatasync, synced = os.writev, os.fdatasync, list[int]()
+
+    def overtaken(fd: int, parts: list[bytes]) -> int:
+        writer.sync()
+        return writev(fd, parts)
+
+    def counted(fd: int) -> None:
+        synced.append(os.fstat(fd).st_size)
+        fdatasync(fd)
+
+    with patch.object(os, "writev", overtaken):
+        writer.append([_write(1)])
+    with patch.object(os, "fdatasync", counted):
+        writer.sync()
+    assert synced == [sum(each.stat().st_size for each in tmp_path.iterdir())]
+    writer.close(ends=False)
+
+
 def test_slower_before_the_bound() -> None:
     """Writers are held up more and more, and not at all while little waits."""
     writer = JournalWriter.__new__(JournalWriter)

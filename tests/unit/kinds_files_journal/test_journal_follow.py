@@ -17,8 +17,9 @@ from knowngood.core.instants import now_ns
 from knowngood.core.log import Operation
 from knowngood.core.model import ComponentSpec
 from knowngood.kinds.files import FilesKind
+from knowngood.kinds.files.journal.line import ServerGone
 from knowngood.testing.memory import MemoryPages
-from tests.mounted import needs_fuse
+from tests.mounted import needs_fuse, until
 from tests.unit.kinds_files.capturing import noise
 from tests.unit.kinds_files_journal.journalling import Journalled
 
@@ -47,6 +48,7 @@ def test_every_write_is_a_record(site: Journalled) -> None:
     assert list(dict.fromkeys(contents)) == [b"", b"one", b"two", b"three"]
     site.verify()
     assert os.path.ismount(site.tree)
+    assert os.getpriority(os.PRIO_PROCESS, site.server()) == -20  # whoever writes waits for it
 
 
 def test_a_server_that_died(site: Journalled) -> None:
@@ -129,6 +131,31 @@ def test_in_use_at_the_end(site: Journalled) -> None:
         assert site.follower.standing.level == "journal"
         site.verify()
         assert site.at()[b"open"][-1] == b"onetwo"
+
+
+def test_unmounted_under_those_who_use_it(site: Journalled) -> None:
+    """What they write is journalled, what others write is not: that is said, and nobody takes over from it."""
+    site.settle()
+    with (site.tree / "open").open("wb", buffering=0) as file:
+        subprocess.run(["umount", "-l", site.tree], check=True)
+        file.write(b"through the mount that was")
+        site.tick()
+        assert "unmounted" in site.follower.standing.reason
+        assert site.at()[b"open"][-1] == b"through the mount that was"
+        site.follower.close()
+        with pytest.raises(Busy, match="was unmounted"):
+            site.follow()
+    until(lambda: not _answers(site))
+    site.follower = site.follow()
+    site.checkpoint()
+    site.verify()
+
+
+def _answers(site: Journalled) -> bool:
+    try:
+        return bool(site.server())
+    except ServerGone:
+        return False
 
 
 def test_stored_through_memory(site: Journalled) -> None:

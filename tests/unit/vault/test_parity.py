@@ -8,12 +8,15 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
+from blake3 import blake3
 
 from knowngood.core.errors import KnowngoodError, StoreFailed
 from knowngood.core.progress import Progress
 from knowngood.testing.stores import FaultyStore, MemoryStore
 from knowngood.testing.vaults import SmallVault, small_packs
-from knowngood.vault.layout import COMMITS, HEALED, PACKS, PAGES, SESSIONS
+from knowngood.vault.layout import COMMITS, HEALED, PACKS, PAGES, PARITY_PACKS, SESSIONS, pack_key
+from knowngood.vault.parity import keep, lanes
+from knowngood.vault.parity.decode import decode
 from knowngood.vault.parity.heal import heal, plan_healing
 from knowngood.vault.parity.keep import keep_parity
 from knowngood.vault.parity.sets import list_sets
@@ -185,3 +188,32 @@ def test_healing_that_is_cut_anywhere_heals_the_next_time(small: SmallVault) -> 
         assert not list(again.store.list(HEALED))
 
     assert _cut_anywhere(small, work, sure) > 5
+
+
+def test_sets_that_are_half_empty_become_fewer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much goes, parity goes with it; and what stays never lacks it."""
+    monkeypatch.setattr(lanes, "LANES", 8)
+    monkeypatch.setattr(keep, "LANES", 8)
+    some, store = random.Random(10), MemoryStore()
+    small = SmallVault(store)
+    for _ in range(120):
+        data = some.randbytes(some.randrange(20_000, 40_000))
+        store.put(pack_key(1, blake3(data).digest()), [data])
+    keep_parity(small.vault, Progress())
+    for _ in range(12):
+        packs = [key for key in store.objects if key.startswith(PACKS)]
+        going = some.sample(packs, len(packs) // 5)
+        with small.vault.session("delete", without_index=True, exclusive=True) as session:
+            keep.release(session, going)
+            for key in going:
+                session.delete(key)
+        done = keep_parity(small.vault, Progress())
+        assert (done.objects, done.left_out) == (0, 0)
+        sets = [each for each in list_sets(store)[0] if each.folder == PARITY_PACKS]
+        covered = [member.key for each in sets for member in each.table.members]
+        assert sorted(covered) == sorted(key for key in store.objects if key.startswith(PACKS))
+        for each in some.sample(sets, min(2, len(sets))):
+            member = some.choice(each.table.members)
+            assert decode(store, each, member) == store.objects[member.key]
+    assert len(packs) < 15
+    assert len(sets) <= 3

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from collections.abc import Iterator
 
 from knowngood.control.plugins import Plugins
@@ -30,6 +31,7 @@ _AGAIN = 5.0
 _SLOW = 2.0
 """A vault that takes longer for a tick gets at most a third of the loop's time: meanwhile, ticks are spooled."""
 _AWAY_AT_ONCE = FOLD_FROM  # commits that are taken away after folding: two deletions each, and a tick is waiting
+_LONGEST_PAUSE = 0.1
 _ROOM_FROM = 30.0  # seconds of changes that it takes to say how long the room will do
 _BASE_FIRST = 2.0  # a point may be due anyway
 _BASE_AGAIN = 30.0  # a point that gives a base was asked for, and has not come
@@ -51,6 +53,7 @@ class Recorder:
         self._full = False  # so is the spool
         self._commits = 0  # since the log was folded
         self._reach_at = -math.inf  # when the vault is to be tried again
+        self._pause_until = -math.inf  # on the steady clock: what comes before then is recorded together
         self._safe_at: float | None = None  # on the steady clock: all that had changed before then is in the log
         self._base_due: float | None = None  # when a point that gives a base is to be asked for
         self._reading: BaseReading | None = None  # of a base, beside
@@ -95,6 +98,9 @@ class Recorder:
             self._failed(ticked.away, now)
         if not ticked.kept:
             return now.steady + _AGAIN
+        if ticked.records and following.standing.prompt:
+            self._pause_until = _pause_after(began, clock().steady)
+            return self._pause_until
         return now.steady + (BUSY_TICK if ticked.records else TICK)
 
     def _fold(self, following: Following, ticked: Ticked) -> None:
@@ -237,4 +243,12 @@ class Recorder:
     def fileno(self) -> int:
         """What tells that the log of a database goes on: it is to be safe at once. Files are looked at by the clock."""
         standing = self._following.standing if self._following else None
+        if clock().steady < self._pause_until:
+            return -1
         return standing.file if standing and standing.prompt else -1
+
+
+def _pause_after(began: float, ended: float) -> float:
+    """Until when to wait after a tick that was made at once. Its syncs hold up those of the database, where both write
+    to one disk: so we pause for as long as it took; and the nicer this process is, the longer."""
+    return ended + min((ended - began) * (1 + max(0, os.nice(0)) / 2), _LONGEST_PAUSE)

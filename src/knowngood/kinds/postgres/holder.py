@@ -65,7 +65,7 @@ class PostgresHolder:
             self._undo, self._written = [], False
             if not self._ours:
                 undo = _undo_for(link)
-                self._watchdog.arm(lease, undo)
+                self._watchdog.arm(lease, undo, link.process)
                 self._undo, self._written = undo, True
                 link.ask(f"alter system set {SETTING} = '{self._nobody}'")
         except BaseException:
@@ -92,7 +92,7 @@ class PostgresHolder:
 
     def _begin(self, link: Link, lease: float) -> None:
         """Have the setting come in force, under a lease of its own."""
-        if not self._watchdog.arm(lease, self._undo):
+        if not self._watchdog.arm(lease, self._undo, link.process):
             raise Busy(f"the hold of PostgreSQL at {self._address.text} was not begun in time")
         self._ends = time.monotonic() + lease
         link.ask(_RELOAD)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from contextlib import suppress
 
 from knowngood.core.model import ComponentSpec
@@ -12,6 +13,7 @@ from knowngood.databases.switch import remove
 from knowngood.kinds.postgres import layout
 from knowngood.kinds.postgres.sandbox import start_server
 
+_OUR_STANDBY = re.compile(rb"^synchronous_standby_names = 'knowngood_\w*'\n", re.MULTILINE)
 _END_SECONDS = 3600.0  # it writes everything that it replayed
 _OURS = (layout.SETTINGS, layout.README, FILE.encode(), layout.MANIFEST, b"backup_label.old", b"postmaster.opts")
 
@@ -28,18 +30,19 @@ def _ready(folder: str, facts: Facts, user: str) -> str:  # noqa: ARG001 - all i
     """It has begun a new timeline, and ended with a checkpoint, when this returns; then our settings go."""
     server = start_server(ComponentSpec(name="", kind="postgres", options={"dsn": ""}), folder, user)
     server.end(_END_SECONDS)
-    _clean(folder)
+    clean(folder)
     return folder
 
 
-def _clean(folder: str) -> None:
-    """What knowngood added to the folder goes: settings for a recovery, and files that the server keeps elsewhere."""
+def clean(folder: str) -> None:
+    """What knowngood added to the folder goes: settings for a recovery, files that the server keeps elsewhere, and that
+    commits wait for a standby of ours, as they did when the base was taken."""
     path = os.path.join(folder, os.fsdecode(layout.AUTO_CONF))
     with open(path, "r+b") as file:
-        text = file.read()
-        if (at := text.find(layout.AUTO.encode())) >= 0:
-            file.seek(at)
-            file.truncate()
+        text = _OUR_STANDBY.sub(b"", file.read().partition(layout.AUTO.encode())[0])
+        file.seek(0)
+        file.write(text)
+        file.truncate()
     paths = [os.path.join(folder, os.fsdecode(name)) for name in (layout.CONF, layout.HBA)]
     ours = [each for each in paths if _is_ours(each)]
     for each in (*ours, *(os.path.join(folder, os.fsdecode(name)) for name in _OURS)):

@@ -45,7 +45,8 @@ def _hint(address: Address, state: str, said: str) -> str:
 def no_connection(address: Address, reason: str, *, replication: bool) -> KnowngoodError:
     """Why there is no connection, from what libpq says."""
     lines = [line.strip() for line in reason.strip().splitlines() if line.strip()] or ["no reason was given"]
-    said = lines[-1].split("FATAL:")[-1].strip()
+    fatal = next((each for each in reversed(lines) if "FATAL:" in each), lines[-1])  # DETAIL may come behind it
+    said = fatal.split("FATAL:")[-1].strip()
     user, where = quoted(address.user), address.text
     if "no pg_hba.conf entry" in reason:
         word = "replication" if replication else address.database or "postgres"
@@ -54,7 +55,7 @@ def no_connection(address: Address, reason: str, *, replication: bool) -> Knowng
     if "no password supplied" in reason or "authentication failed" in reason:
         hint = "write the password into ~/.pgpass, or into a file: password-file: /etc/knowngood/postgres.secret"
         return UsageError(f"PostgreSQL at {where} does not let us in: {said}", hint=hint)
-    if "replication" in said.lower() and ("permission denied" in said or "must be superuser" in said):
+    if "replication" in reason.lower() and ("permission denied" in said or "must be superuser" in said):
         return UsageError(
             f"PostgreSQL at {where} does not let us follow it: {said}", hint=f"allow it: ALTER ROLE {user} REPLICATION"
         )

@@ -73,7 +73,7 @@ class Synchronous:
             if names not in ("", self._name):
                 self.note = self.unsafe = f"commits do not wait for the vault: {SETTING} is '{names}'"
                 return
-            self._watchdog.arm(_WATCH_SECONDS, self._undo())
+            self._watchdog.arm(_WATCH_SECONDS, self._undo(), link.process)
             self._joined = True
             link.ask(f"alter system set {SETTING} = '{self._name}'")
             link.ask("select pg_reload_conf()")

@@ -23,15 +23,19 @@ from knowngood.kinds.postgres.link import Link
 
 _ANSWER_SECONDS = 10.0
 _AGAIN_SECONDS = 0.1
+_LOOK_SECONDS = 0.02
 _GIVE_UP_SECONDS = 24 * 3600.0
 _LINE_BYTES = 64 << 10
+_THERE = "select count(*) from pg_stat_activity where pid = $1::int"
 
 
 class Order(msgspec.Struct):
-    """`undo` are statements to be carried out in `seconds`, or when we are gone; none: there is nothing to undo."""
+    """`undo` are statements to be carried out in `seconds`, or when we are gone; none: there is nothing to undo.
+    `session` is the server's process that does what is to be undone, 0 for none."""
 
     undo: list[str]
     seconds: float = 0
+    session: int = 0
 
 
 class Watchdog:
@@ -41,10 +45,10 @@ class Watchdog:
         self._address = address
         self._process: subprocess.Popen[bytes] | None = None
 
-    def arm(self, seconds: float, undo: list[str]) -> bool:
+    def arm(self, seconds: float, undo: list[str], session: int = 0) -> bool:
         """Return when it will undo; whether it has not undone what it was armed for before. Raises Busy when it does
         not answer."""
-        return self._tell(Order(undo, seconds)) == b"ok"
+        return self._tell(Order(undo, seconds, session)) == b"ok"
 
     def disarm(self) -> bool:
         """There is nothing to undo any more. Whether it has not begun to."""
@@ -100,6 +104,7 @@ class _Keeper:
         self._address = address
         self._link: Link | None = None
         self._undo: list[str] = []
+        self._session = 0
         self._due = 0.0
         self._undone = False
 
@@ -117,13 +122,30 @@ class _Keeper:
             *whole, lines = lines.split(b"\n")
             for line in whole:
                 os.write(1, self._take(msgspec.json.decode(line, type=Order)) + b"\n")
+        undo = self._undo
         self._carry_out()
+        if undo and self._session and self._has_ended(self._session):
+            self._undo = undo  # once more: it may have carried out only then what it was asked before we were gone
+            self._carry_out()
+
+    def _has_ended(self, session: int) -> bool:
+        """Wait until that process of the server, whose client is gone, has ended as well."""
+        end = time.monotonic() + _GIVE_UP_SECONDS
+        while time.monotonic() < end:
+            try:
+                if self._connected().value(_THERE, str(session)) == "0":
+                    return True
+            except KnowngoodError:
+                self._drop()
+            time.sleep(_LOOK_SECONDS)
+        return False
 
     def _take(self, order: Order) -> bytes:
         undone, self._undone = self._undone, False
         if order.undo:
             self._connected()
         self._undo, self._due = order.undo, time.monotonic() + order.seconds
+        self._session = order.session
         return b"late" if undone else b"ok"
 
     def _carry_out(self) -> None:

@@ -42,8 +42,9 @@ def _live(facts: Facts) -> str:
 def _looks(path: str) -> bool:
     if os.path.isdir(path):
         return any(name.endswith(".manifest") for name in os.listdir(path))
-    with open(path, "rb") as file:
+    with suppress(OSError), open(path, "rb") as file:
         return file.read(5) == b"REDIS"
+    return False
 
 
 def _ready(folder: str, facts: Facts, user: str) -> str:

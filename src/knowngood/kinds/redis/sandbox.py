@@ -70,6 +70,7 @@ def start_server(folder: str, user: str) -> RedisSandbox:
         "unixsocketperm": "700",
         "appendonly": "yes",
         "appendfsync": "no",
+        "auto-aof-rewrite-percentage": "0",
         "save": "",
         "daemonize": "no",
         "enable-debug-command": "local",

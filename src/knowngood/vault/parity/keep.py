@@ -7,6 +7,7 @@ Cut anywhere, everything that is there is in a set, or in two.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
@@ -15,7 +16,7 @@ from knowngood.core.ports import Store
 from knowngood.core.progress import Progress
 from knowngood.vault.epoch import latest_epoch
 from knowngood.vault.layout import COMMITS, PACK_FOLDERS, PARITY_LOGS, PARITY_PACKS, name_in, pack_key
-from knowngood.vault.parity.lanes import Candidate, block_for, fill
+from knowngood.vault.parity.lanes import LANES, Candidate, block_for, candidate_of, fill
 from knowngood.vault.parity.sets import (
     LARGEST,
     ParitySet,
@@ -30,8 +31,8 @@ from knowngood.vault.parity.write import renew, write_set
 from knowngood.vault.session import Session
 from knowngood.vault.vault import Vault
 
-_OPEN_SETS = 2
-"""So many of a level's emptiest sets are tried for what is new, before a new set is made."""
+_FULL = 0.85
+"""When the sets of a level would do with one less, filled like this, the emptiest is given up: its members move."""
 
 
 @dataclass
@@ -97,6 +98,12 @@ def _drop(session: Session, old: ParitySet, but: Collection[str] = ()) -> None:
             session.delete(key)
 
 
+def _one_too_many(sets: list[ParitySet]) -> bool:
+    longest = max((each.table.lane_bytes for each in sets), default=0)
+    needed = math.ceil(sum(each.bytes for each in sets) / (_FULL * LANES * longest)) if longest else 0
+    return needed < len(sets)
+
+
 class _Keeping:
     def __init__(self, store: Store, session: Session, progress: Progress) -> None:
         self._store = store
@@ -106,6 +113,7 @@ class _Keeping:
         epoch = latest_epoch(store)
         self._began = progress.bytes
         self._there: set[str] = set()
+        self._unplaced: set[Candidate] = set()  # what cannot become a member
         self._going = {pack_key(kind, pack) for pack, kind in epoch.deleted}
         self._condemned = {pack_key(kind, pack) for pack in epoch.condemned for kind in (1, 2, 3)}
 
@@ -179,19 +187,27 @@ class _Keeping:
     # ----------------------------------------------------------------------------------------------- what is new
 
     def _cover(self, sets: list[ParitySet], fresh: list[Candidate], least: float, most: int | None) -> None:
-        levels: dict[tuple[str, int], list[Candidate]] = {}
+        """Give places to what is new, level by level, the emptiest sets first."""
+        levels: dict[tuple[str, int], list[Candidate]] = {(each.folder, each.level): [] for each in sets}
         for each in fresh:
             levels.setdefault((folder_of(each.kind), level_of(each.size)), []).append(each)
         for place, some in sorted(levels.items()):
             mine = [each for each in sets if (each.folder, each.level) == place and self._has_all(each)]
-            mine.sort(key=lambda each: sum(member.size for member in each.table.members))
-            bases: list[ParitySet | None] = [*mine[:_OPEN_SETS], *[None] * len(some)]
-            left = some
-            for base in bases if not mine or sum(each.size for each in some) >= least * place[1] else []:
+            mine.sort(key=lambda each: each.bytes)
+            donor = mine.pop(0) if _one_too_many(mine) else None
+            if donor is None and mine and sum(each.size for each in some) < least * place[1]:
+                self._done.waiting += len(some)
+                continue
+            moving = [candidate_of(member) for member in donor.table.members] if donor else []
+            left = [*some, *moving]
+            for base in [*mine, *[None] * len(left)]:
                 if not left or (most is not None and self._progress.bytes - self._began >= most):
                     break
                 left = self._extend(*place, base, left)
-            self._done.waiting += len(left)
+            self._done.waiting += len(set(left) - set(moving))
+            self._done.objects -= len(moving) - len(set(left) & set(moving))
+            if donor and not self._unplaced.union(left) & set(moving):
+                _drop(self._session, donor)
 
     def _has_all(self, one: ParitySet) -> bool:
         return one.complete and self._there.issuperset(member.key for member in one.table.members)
@@ -214,9 +230,12 @@ class _Keeping:
                 must={each.key for each in members},
             )
         except Damaged:
-            self._done.left_out += len(placed) if base is None else 0
+            if base is None:
+                self._done.left_out += len(placed)
+                self._unplaced.update(candidate_of(each) for each in placed)
             return some if base else left
         self._done.left_out += len(made.unfit)
+        self._unplaced.update(candidate_of(each) for each in placed if each.key in made.unfit)
         self._done.objects += len(placed) - len(made.unfit)
         self._done.sets += 1
         if base is not None:

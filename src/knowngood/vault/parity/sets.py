@@ -43,6 +43,11 @@ class ParitySet:
         return [key for key, *_ in self.shards.values()]
 
     @property
+    def bytes(self) -> int:
+        """Of its members."""
+        return sum(member.size for member in self.table.members)
+
+    @property
     def level(self) -> int:
         """The largest object that belongs into it. Bytes."""
         return level_of(self.table.lane_bytes)

@@ -23,9 +23,11 @@ from knowngood.doors.cli.session import current
 from knowngood.doors.cli.words import count_text, day_text
 from knowngood.flow.heal import note_harm
 from knowngood.flow.hurt import HurtFile, hurt_files
+from knowngood.flow.parts import Parts
 from knowngood.flow.scrub import RATE, Pacer, scrub as read_turn
 from knowngood.flow.tidy import take_away
 from knowngood.linux.priority import be_idle
+from knowngood.seal.keys import PrivateKey
 from knowngood.vault.catalog import Catalog
 from knowngood.vault.check import Checked, check as check_vault
 from knowngood.vault.forget import SPENT, curable_packs
@@ -131,14 +133,7 @@ def check(
         parts = shop.parts()
         private = parts.private() if passphrase_file or recovery_key_file else None
         with session.watch(parts.progress):
-            found = check_vault(
-                parts.vault,
-                parts.catalog,
-                parts.progress,
-                read_data=read_data or bool(limit),
-                limit=bound,
-                private=private,
-            )
+            found = _checked(parts, bound, private, read_data=read_data or bool(limit))
             healing = healed(found, parts, dry_run=dry_run) if heal else None
         found = healing.after if healing and healing.after else found
         note_harm(found, parts)
@@ -171,6 +166,11 @@ def _checked_shape(found: Checked, hurt: list[HurtFile]) -> dict[str, Any]:
         "file_count": len(hurt),
         "spent_packs": found.spent_packs,
     }
+
+
+def _checked(parts: Parts, bound: int | None, private: PrivateKey | None, *, read_data: bool) -> Checked:
+    vault, catalog = parts.vault, parts.catalog
+    return check_vault(vault, catalog, parts.progress, read_data=read_data, limit=bound, private=private)
 
 
 def _findings(found: Checked, catalog: Catalog) -> list[dict[str, Any]]:

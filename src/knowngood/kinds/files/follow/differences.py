@@ -17,8 +17,12 @@ from knowngood.linux.extents import extents_of
 from knowngood.wire.extents import differing
 
 PIECE = 4 * KIB
+CELL, NEAR = 64, 128
+"""Within a piece that changed, cells are told that did, together with what lies between them when that is so short: a
+database changes a few bytes of a page. Bytes."""
+
 RUNS = 16 * MIB
-"""So much is told byte by byte; what is more goes as chunks."""
+"""Pieces of so much are told byte by byte; what is more goes as chunks."""
 
 LONG = MIB
 """What changed in one piece of this length goes as chunks, too."""
@@ -88,13 +92,26 @@ class Differences:
             piece = slice(low, low + PIECE)
             if after[piece] == before[piece]:
                 if begun >= 0:
-                    self._tell(at + begun, after[begun:low])
+                    self._tell(at, before, after, begun, low)
                 begun = -1
             elif begun < 0:
                 begun = low
         if begun >= 0:
-            self._tell(at + begun, after[begun:])
+            self._tell(at, before, after, begun, len(after))
 
-    def _tell(self, offset: int, data: bytes) -> None:
-        self._runs.append(Run.of(offset, data))
-        self._told += len(data)
+    def _tell(self, at: int, before: bytes, after: bytes, low: int, high: int) -> None:
+        for start, end in _parts(before, after, low, high):
+            self._runs.append(Run.of(at + start, after[start:end]))
+        self._told += high - low
+
+
+def _parts(before: bytes, after: bytes, low: int, high: int) -> list[tuple[int, int]]:
+    """Which parts of a range differ, when these are few and short; else all of it."""
+    found: list[tuple[int, int]] = []
+    for at in range(low, high, CELL):
+        end = min(at + CELL, high)
+        if before[at:end] != after[at:end]:
+            near = found and at - found[-1][1] <= NEAR
+            found[-1 if near else len(found) :] = [(found[-1][0] if near else at, end)]
+    few = len(found) <= max(1, (high - low) // KIB)
+    return found if few and 2 * sum(end - start for start, end in found) <= high - low else [(low, high)]

@@ -31,6 +31,7 @@ class Below:
         self._component, self._path, self._state_dir = component, path, state_dir
         self._line: Line | None = None
         self.entry = -1
+        self.mounted = True  # as far as is known
         self.root = -1
         self._find()
 
@@ -49,7 +50,9 @@ class Below:
         """Whether nothing is journalled any more. A server that is gone is started again: what happens meanwhile is a
         gap. Raises as `find_server` does."""
         try:
-            return bool(self.ask("state")["lost"])
+            state = self.ask("state")
+            self.mounted = bool(state.get("mounted", True))
+            return bool(state["lost"])
         except ServerGone:
             self._hang_up()
         self._find()

@@ -18,9 +18,12 @@ from typing import Any
 import knowngood
 from knowngood.kinds.files.journal.acting import Acting
 from knowngood.linux.calls import checked, libc
-from knowngood.linux.mounts import MountTable
+from knowngood.linux.mounts import Mount, MountTable
 
 SOCKET = "control"
+READY = "ready"
+"""What a server says when it can be reached."""
+
 MESSAGE = 64 * 1024
 LONGEST_HOLD = 30.0
 """Seconds after which a hold ends by itself."""
@@ -41,6 +44,14 @@ def address(state: str) -> tuple[str, int]:
     """How to name the socket of a state folder, whatever its path is; and a descriptor to be closed afterwards."""
     fd = os.open(state, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     return f"/proc/self/fd/{fd}/{SOCKET}", fd
+
+
+def _mounts() -> list[Mount]:
+    table = MountTable()
+    try:
+        return table.read()
+    finally:
+        table.close()
 
 
 class _Hold:
@@ -162,6 +173,8 @@ class Control:
         elif what == "stop":
             answer["stopped"] = self.unmount()
         journal = self._acting.journal
+        if what == "state":
+            answer["mounted"] = any(each.id == self.mount for each in _mounts())
         answer["holding"] = hold is not None and hold.held
         answer |= {"version": knowngood.__version__, "renewals": self.renewals}
         answer |= {"process": os.getpid(), "next": journal.next, "lost": journal.lost, "waiting": journal.waiting}
@@ -184,9 +197,5 @@ class Control:
         """The number of our mount, if nothing covers it; else 0."""
         path = os.path.realpath(os.path.dirname(self._site.path))
         wanted = os.fsencode(os.path.join(path, os.path.basename(self._site.path)))
-        table = MountTable()
-        try:
-            found = [each for each in table.read() if each.path == wanted]
-        finally:
-            table.close()
+        found = [each for each in _mounts() if each.path == wanted]
         return found[-1].id if found and found[-1].kind == _TYPE else 0

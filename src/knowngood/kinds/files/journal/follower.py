@@ -105,7 +105,8 @@ class JournalFollower:
         inner = self._inner.standing
         if self._backlog.follows and inner.based:
             holder = None if self._taking_over else self._holder
-            return Standing("journal", self._past, based=True, holder=holder, unheld=True, ahead=self._ahead)
+            past = self._past if self._below.mounted else "it was unmounted: what is written now is not journalled"
+            return Standing("journal", past, based=True, holder=holder, unheld=True, ahead=self._ahead)
         reason = self._backlog.reason or "it begins to follow"
         return Standing("watch", f"not every write yet: {reason}", inner.based and not self._backlog.dirty.lost)
 

@@ -14,8 +14,7 @@ import knowngood
 from knowngood.core.errors import Busy, KnowngoodError, Unsupported
 from knowngood.core.model import ComponentSpec
 from knowngood.core.sizes import GIB
-from knowngood.kinds.files.journal.control import LONGEST_HOLD, MESSAGE, address
-from knowngood.kinds.files.journal.serve import READY
+from knowngood.kinds.files.journal.control import LONGEST_HOLD, MESSAGE, READY, address
 from knowngood.linux.fuse.mount import DEVICE
 
 TOTAL = GIB
@@ -119,7 +118,12 @@ def find_server(component: ComponentSpec, path: bytes, state_dir: str) -> Line:
     """The server of a component, which is started if none runs. Raises Unsupported, Busy, KnowngoodError."""
     state = os.path.join(state_dir, "journal")
     with suppress(ServerGone):
-        return _up_to_date(Line(state), state)
+        line = _up_to_date(Line(state), state)
+        if line.ask("state").get("mounted", True):
+            return line
+        line.close()
+        hint = "end them: then it can be mounted anew. Until then, what others write is not journalled"
+        raise Busy(f"{component.path} was unmounted, and programs have files of that mount open", hint=hint)
     _check(component, path, state_dir)
     words = [sys.executable, "-m", "knowngood.kinds.files.journal.serve", os.fsdecode(path), state_dir]
     words += [f"--total={TOTAL}"]

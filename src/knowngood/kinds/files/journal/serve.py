@@ -23,7 +23,7 @@ from knowngood.core.sizes import GIB, MIB
 from knowngood.kinds.files.journal import renewal
 from knowngood.kinds.files.journal.acting import Acting
 from knowngood.kinds.files.journal.contents import LARGEST
-from knowngood.kinds.files.journal.control import Control, Site
+from knowngood.kinds.files.journal.control import READY, Control, Site
 from knowngood.kinds.files.journal.filesystem import WANTED, FileSystem
 from knowngood.kinds.files.journal.nodes import Nodes
 from knowngood.kinds.files.journal.reading import newest_entry
@@ -34,7 +34,6 @@ from knowngood.linux.fuse.mount import Mounted, Options, detach, mount
 from knowngood.linux.fuse.server import Server
 from knowngood.wire.fuse.requests import Request
 
-READY = "ready"
 LOCK = "lock"
 _LOG = "server.log"
 _LOG_BYTES = MIB
@@ -42,6 +41,7 @@ _SMALLEST = 16 * MIB  # of a journal, however full its disk is: then the disk is
 _THREADS = 8
 _LOCK_SECONDS = 5.0
 _READAHEAD = MIB
+_NICE = -20
 _PAUSE_SECONDS = 5.0  # so long is waited for requests that are under way
 _DEAD = frozenset({errno.ENOTCONN, errno.ECONNABORTED})
 _FLAGS = os.ST_RDONLY | os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_NOATIME | os.ST_NODIRATIME
@@ -244,9 +244,11 @@ class _Process:
         _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
         serve_writeback()
-        # The keeper steps back for what it protects; what it protects works through this process.
+        # The keeper steps back for what it protects; what it protects waits for this process alone.
         with suppress(OSError):
-            os.setpriority(os.PRIO_PROCESS, 0, 0)
+            os.setpriority(os.PRIO_PROCESS, 0, _NICE)
+        with suppress(OSError), open("/proc/self/autogroup", "w", encoding="ascii") as file:  # sched(7)
+            file.write(str(_NICE))
         with suppress(OSError), open("/proc/self/oom_score_adj", "w", encoding="ascii") as file:
             file.write("-500")
 

@@ -71,16 +71,16 @@ class JournalWriter:
         if self.lost:
             return
         parts: list[Buffer] = []
-        first = self.next
+        following = self.next
         for each in drafts:
-            parts += pack(self.next, each)
-            self.next += 1
+            parts += pack(following, each)
+            following += 1
         try:
             self._write(parts)
+            self.next = following  # and not before: who syncs meanwhile must not take it for durable
             if self._size >= self._bounds.file:
                 self._roll()
         except OSError as wrong:
-            self.next = first
             self.lose("its disk is full" if wrong.errno in _FULL else f"it cannot be written: {wrong.strerror}")
             return
         if self.waiting >= self._bounds.total:
