@@ -227,8 +227,12 @@ class JournalFollower:
         return Followed(captured, records)
 
     def _pull(self) -> None:
-        while self._backlog.pull():
-            pass
+        """Read what the journal has now; who writes faster than it is read would be followed for ever."""
+        try:
+            self._backlog.pull_to(int(str(self._below.ask("state")["next"])))
+        except ServerGone:  # then nothing is added
+            while self._backlog.pull():
+                pass
 
     def _ahead(self, sink: ChunkSink) -> None:
         """Read what the journal has told so far, and then what came meanwhile: little is left for who holds writers."""
