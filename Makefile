@@ -53,7 +53,11 @@ bench: venv
 	$(BIN)/python -m bench.run $(ARGS)
 
 # What `make test` only samples, in full (docs/proof.md).
-proof: proof-model proof-crash proof-damage proof-fuzz proof-moments
+proof: proof-moments proof-model proof-crash proof-damage proof-fuzz proof-moments
+
+# Any moment of changing folders on ext4, XFS and btrfs comes back.
+proof-moments: venv packages
+	TMPDIR=$${TMPDIR:-/dev/shm} $(BIN)/python -m tests.proof.moments --runs 3000 $(ARGS)
 
 proof-model: venv packages
 	$(BIN)/python -m tests.model.machine
