@@ -179,7 +179,7 @@ def _no_second_look() -> Patches:
     def once(self: Session, *args: Any) -> Any:
         look = self._look
         seen = look(self.store)
-        self._look = lambda _: seen
+        self._look = lambda store, *, settled=False: seen
         try:
             return announce(self, *args)
         finally:
