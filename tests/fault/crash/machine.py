@@ -22,9 +22,9 @@ from knowngood.testing.crash.recorder import Recording, record
 from tests.fault.crash.key_plays import Created, Keys
 from tests.fault.crash.ledger import Found
 from tests.fault.crash.look import Noted, go_on
-from tests.fault.crash.plays import VAULT, Logs, Play, Points, Relay, Spooled, Together
+from tests.fault.crash.plays import VAULT, Logs, Play, Points, Purged, Relay, Spooled, Together
 
-PLAYS = {each.__name__.lower(): each for each in (Points, Together, Logs, Relay, Spooled, Keys, Created)}
+PLAYS = {each.__name__.lower(): each for each in (Points, Purged, Together, Logs, Relay, Spooled, Keys, Created)}
 
 _MEMORY = "/dev/shm"
 SCRATCH = (f"{VAULT}/tmp",)
@@ -67,6 +67,7 @@ class Machine:
         self._play: Play = PLAYS[name](random.Random(f"play {name} {seed}"))
         self._title = f"{name} {seed}"
         self._most = most
+        self._offset = seed % (GO_ON_EVERY // 2)  # short plays get their turn as well
         self._found: dict[int, Found] = {}
         self.tally = Tally(plays=1)
 
@@ -155,7 +156,7 @@ class Machine:
         store = Noted(self._stage.root / VAULT)
         try:
             small = self._play.look(store, found)
-            if small and self.tally.states % GO_ON_EVERY == 0 and not found.findings:
+            if small and self.tally.states % GO_ON_EVERY == self._offset and not found.findings:
                 self.tally.continued += 1
                 found.wrong += go_on(small, found)
         except KnowngoodError as wrong:

@@ -160,6 +160,26 @@ class Points(Play):
         )
 
 
+class Purged(Play):
+    """Points that are hidden for good are collected, with what hides them."""
+
+    lives = 1
+
+    def begin(self, root: Path) -> None:
+        """Three points, two of them hidden."""
+        super().begin(root)
+        for _ in range(3):
+            self.protect(self.small, self.tell)
+        for point in self.small.catalog.points()[:2]:
+            self.tell("expiring", number_of(point), True)
+            self.small.expire(point)
+            self.tell("expired", number_of(point))
+
+    def live(self, root: Path, tell: Tell) -> None:
+        """To the end."""
+        self.opened(DiskStore(root / VAULT)).collect_all()
+
+
 class Together(Play):
     """Two writers and a collector at the same time, in threads of one process."""
 
