@@ -53,7 +53,7 @@ bench: venv
 	$(BIN)/python -m bench.run $(ARGS)
 
 # What `make test` only samples, in full (docs/proof.md).
-proof: proof-moments proof-model proof-crash proof-damage proof-fuzz proof-moments
+proof: proof-model proof-crash proof-damage proof-fuzz proof-moments
 
 # Any moment of changing folders on ext4, XFS and btrfs comes back.
 proof-moments: venv packages
@@ -70,7 +70,6 @@ proof-crash: venv
 # PROOF_DAMAGES=… tries more or fewer; SEED=… other ones.
 PROOF_DAMAGES ?= 5000
 SEED ?= 0
-
 proof-damage: venv
 	KNOWNGOOD_DAMAGES=$(PROOF_DAMAGES) KNOWNGOOD_DAMAGE_SEED=$(SEED) \
 	    $(RUN_TESTS) -p no:cacheprovider --timeout 3600 tests/fault/test_damage.py
@@ -79,10 +78,6 @@ proof-damage: venv
 SECONDS_EACH ?= 20
 proof-fuzz: venv
 	FUZZ_SECONDS=$(SECONDS_EACH) $(RUN_TESTS) tests/fuzz $(PYTEST)
-
-# Any moment of changing folders on ext4, XFS and btrfs comes back: tests/proof/moments.py
-proof-moments: packages venv
-	TMPDIR=$${TMPDIR:-/dev/shm} $(BIN)/python -m tests.proof.moments --runs 3000 $(ARGS)
 
 lock: venv
 	tools/lock $(ARGS)

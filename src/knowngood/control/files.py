@@ -34,6 +34,7 @@ def make_folder(path: str, mode: int = 0o700) -> None:
         if above == path:
             break
         path = above
+    _settle(path)
     for each in reversed(missing):
         try:
             os.mkdir(each, mode)
@@ -44,6 +45,16 @@ def make_folder(path: str, mode: int = 0o700) -> None:
             raise mapped(wrong, each, "create the folder") from wrong
         else:
             sync_folder(os.path.dirname(each))
+
+
+def _settle(folder: str) -> None:
+    """A process that was killed may have made this folder, and not made it durable. Where we may not look into the one
+    above, or nothing can be written, it was not one of ours."""
+    try:
+        sync_folder(os.path.dirname(folder))
+    except OSError as wrong:
+        if wrong.errno not in (errno.EACCES, errno.EROFS, errno.EINVAL, errno.ENOENT):
+            raise mapped(wrong, folder, "make sure of the folder") from wrong
 
 
 def write_durably(path: str, data: bytes, *, mode: int = 0o600, replace: bool = True) -> None:

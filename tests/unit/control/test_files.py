@@ -84,6 +84,17 @@ def test_folders(tmp_path: Path) -> None:
         files.make_folder(f"{tmp_path}/f/g")
 
 
+def test_a_folder_that_a_killed_process_made_is_made_durable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had no time to sync the folder above; whoever comes next relies on it, and has to."""
+    (tmp_path / "a").mkdir()
+    synced: list[str] = []
+    monkeypatch.setattr(files, "sync_folder", synced.append)
+    files.make_folder(f"{tmp_path}/a")
+    assert synced == [str(tmp_path)]
+    files.make_folder(f"{tmp_path}/a/b")
+    assert synced == [str(tmp_path), str(tmp_path), f"{tmp_path}/a"]
+
+
 def test_sweep_takes_only_what_was_never_finished(tmp_path: Path) -> None:
     """Other hidden files are somebody's."""
     for name in (".a.yaml.0011aabb.new", "b.new", ".c"):
