@@ -90,11 +90,16 @@ def reading(followed: Following) -> Iterator[Reading]:
         found.finish()
 
 
+def make_long(patch: pytest.MonkeyPatch) -> None:
+    """However little grew, a new base is wanted."""
+    patch.setattr(module, "REPLAYED_BYTES", 0)
+    patch.setattr(module, "REPLAYED_TIMES", 0)
+
+
 @pytest.fixture
 def long(monkeypatch: pytest.MonkeyPatch) -> None:
-    """However little grew, a new base is wanted."""
-    monkeypatch.setattr(module, "REPLAYED_BYTES", 0)
-    monkeypatch.setattr(module, "REPLAYED_TIMES", 0)
+    """Wanted all the time."""
+    make_long(monkeypatch)
 
 
 def test_a_first_base(play: Play, tmp_path: Path) -> None:
@@ -202,16 +207,17 @@ def test_a_chain_that_breaks_while_a_base_is_read(followed: Following, play: Pla
     assert followed.gaps == 2
 
 
-@pytest.mark.usefixtures("long")
 @pytest.mark.parametrize("play", ["redis"], indirect=True)
-def test_where_a_new_base_leads_nowhere(followed: Following, play: Play) -> None:
+def test_where_a_new_base_leads_nowhere(followed: Following, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is a gap, and is read beside all the same."""
-    writes(followed, play, 4)
-    assert followed.follower.standing.beside is None  # it would lead nowhere
-    followed.restart()
-    read_at_once(followed)
-    followed.checkpoint()
-    assert not followed.follower.standing.based
+    with monkeypatch.context() as patch:
+        make_long(patch)
+        writes(followed, play, 4)
+        assert followed.follower.standing.beside is None  # it would lead nowhere
+        followed.restart()
+        read_at_once(followed)
+        followed.checkpoint()
+        assert not followed.follower.standing.based
     with reading(followed) as base:
         play.write(5)
         base.finish()
