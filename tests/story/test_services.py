@@ -264,6 +264,7 @@ from knowngood.flow.mark import Held, mark
 from knowngood.kinds.redis.address import Address
 from knowngood.kinds.redis.holder import RedisHolder
 class Never:
+    def prepare(self, lease): pass
     def hold(self, lease): pass
     def mark(self):
         print("held", flush=True)
@@ -340,6 +341,7 @@ def test_drills_on_schedule(shop: Shop) -> None:
     assert after["proven"] in shop.user.points()
     assert after["expected_recovery"] < 3600
     shop.apply("checks:\n- {component: a, ask: GET k, expect: w}\npolicy: {rpo: 1h, drill: 1d, points: 1s}\n")
+    shop.point()
     shop.user.does("drill", "shop", status=1)
     status = shop.user.asks("status", status=1)
     assert "is suspect: a: GET k: failed: v" in status["services"][0]["reason"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from contextlib import closing, suppress
+from pathlib import Path
 from unittest.mock import patch
 
 from knowngood.core.ids import Name
@@ -106,9 +107,13 @@ class Journalled(Followed):
 
 
 def _is_alive(process: int) -> bool:
+    """Whether any thread of it is: the first one may be dead while another still has its files open."""
+    return any(_runs(each) for each in Path(f"/proc/{process}/task").glob("*/stat"))
+
+
+def _runs(stat: Path) -> bool:
     try:
-        with open(f"/proc/{process}/stat", encoding="ascii") as file:
-            return file.read().rpartition(")")[2].split()[0] != "Z"
+        return stat.read_text("ascii").rpartition(")")[2].split()[0] not in "ZX"
     except OSError:
         return False
 
