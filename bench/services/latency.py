@@ -47,25 +47,15 @@ def measure(server: Postgres, shop: Shop, seconds: float, table: Table) -> None:
     for rate in _RATES:
         with loaded(server, rate):
             time.sleep(2)
-            before, start, made = cpu_of(shop.pid), time.monotonic(), _commits(shop)
+            before, start = cpu_of(shop.pid), time.monotonic()
             found = sorted(waits(server, seconds, _US))
             took = time.monotonic() - start
-            cpu, made = cpu_of(shop.pid) - before, _commits(shop) - made
+            cpu = cpu_of(shop.pid) - before
         middle, most = _ASKED[rate]
         what = f"PostgreSQL at {rate} tps: from commit to durable in the vault"
         table.add(f"{what}, p50 of {len(found)}", 1e3 * quantile(found, 0.5), "ms", middle)
         table.add(f"{what}, p99", 1e3 * quantile(found, 0.99), "ms", most)
         table.add(f"{what}: the keeper's CPU", 100 * cpu / took, "%")
-        table.add(f"{what}: CPU of a commit to the vault", 1e3 * cpu / max(1, made), "ms")
-
-
-def _commits(shop: Shop) -> int:
-    """How many the keeper has made: by the newest number of each session, as folding takes old ones away."""
-    numbers: dict[str, int] = {}
-    for each in (shop.vault / "commits").iterdir():
-        session, _, number = each.name.partition(".")
-        numbers[session] = max(numbers.get(session, 0), int(number) + 1)
-    return sum(numbers.values())
 
 
 def waits(server: Postgres, seconds: float, receiver: str) -> Iterator[float]:
