@@ -10,6 +10,7 @@ from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 from typing import Protocol
 
+from knowngood.core.log import LogRecord
 from knowngood.core.model import ComponentSpec
 from knowngood.core.ports import Kind
 from knowngood.kinds.files import FilesKind
@@ -39,6 +40,10 @@ class Play(Protocol):
 
     def write(self, number: int) -> None:
         """Add a number; it is acknowledged when this returns."""
+        ...
+
+    def has_landed(self, records: list[LogRecord]) -> bool:
+        """Whether these records have all that was written: the first of them that comes need not be it."""
         ...
 
     def numbers(self) -> set[int]:
@@ -85,6 +90,10 @@ class RedisPlay:
     def write(self, number: int) -> None:
         """One more member of a set."""
         self.server.ask("SADD", "numbers", number)
+
+    def has_landed(self, records: list[LogRecord]) -> bool:
+        """Nothing but what was written comes into it."""
+        return True
 
     def numbers(self) -> set[int]:
         """All of it."""
@@ -156,6 +165,10 @@ class SqlitePlay:
         """One more row, with something to fill pages."""
         self._do("INSERT INTO numbers VALUES (?, ?)", number, b"%d" % number * 700)
 
+    def has_landed(self, records: list[LogRecord]) -> bool:
+        """Nothing but what was written comes into it."""
+        return True
+
     def numbers(self) -> set[int]:
         """All of it."""
         with closing(sqlite3.connect(self.path)) as database:
@@ -213,7 +226,8 @@ def _redis(folder: Path) -> Iterator[Play]:
 
 
 class MariaPlay:
-    """A MariaDB server."""
+    """A MariaDB server. A new base of it writes into its log as well, so a record in ours need not be what was written
+    last."""
 
     question = "SELECT n FROM shop.numbers"
     resumes_after_restart = True
@@ -232,6 +246,12 @@ class MariaPlay:
     def write(self, number: int) -> None:
         """One more row."""
         self.server.ask(f"INSERT INTO shop.numbers VALUES ({number})")
+
+    def has_landed(self, records: list[LogRecord]) -> bool:
+        """Whether the log goes as far as the server's."""
+        ((file, end, *_),) = self.server.ask("SHOW MASTER STATUS")
+        own = [each for each in records if each.path.endswith(str(file).encode())]
+        return any(each.offset + each.length >= int(str(end)) for each in own)
 
     def numbers(self) -> set[int]:
         """All of it."""
@@ -291,7 +311,7 @@ class PostgresPlay:
         """One more row."""
         self.server.sql(f"insert into numbers values ({number})")
 
-    def has_landed(self) -> bool:
+    def has_landed(self, records: list[LogRecord]) -> bool:
         """Whether the server was told that all it has written is durable."""
         place = self.server.sql("select pg_current_wal_flush_lsn()")
         told = f"select coalesce(bool_or(flush_lsn >= '{place}'), false) from pg_stat_replication"

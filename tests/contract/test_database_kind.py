@@ -59,7 +59,7 @@ def writes(followed: Following, play: Play, *more: int) -> int:
         while followed.tick():
             pass
     if more:
-        followed.until(getattr(play, "has_landed", lambda: True))
+        followed.until(lambda: play.has_landed(followed.records))
     return len(followed.records)
 
 
