@@ -16,6 +16,7 @@ import pytest
 
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.ports import Holder
+from knowngood.testing.forking import fork
 from knowngood.testing.memory import MemoryPages
 from tests.contract.databases import PLAYS, Play
 from tests.leaks import nothing_left_behind
@@ -318,7 +319,7 @@ def test_a_hold_ends_when_its_holder_is_killed(play: Play, tmp_path: Path) -> No
     """The database takes writes again, though nobody releases."""
     play.write(1)
     reading, writing = os.pipe()
-    child = os.fork()
+    child = fork()
     if not child:
         try:
             with following(play.kind, play.component, tmp_path / "state") as found:

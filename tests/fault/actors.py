@@ -12,11 +12,11 @@ import random
 import signal
 import threading
 import traceback
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from knowngood.core.ports import Store
+from knowngood.testing.forking import fork
 from knowngood.testing.stores import FaultyStore
 
 _SECONDS = 120  # after which an actor that hangs is ended
@@ -89,9 +89,7 @@ class Director:
         his_reading, my_writing = os.pipe()
         my_reading, his_writing = os.pipe()
         seed = self.chance.randrange(1 << 30)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", DeprecationWarning)
-            child = os.fork()
+        child = fork()
         if not child:
             for actor in self._actors:
                 os.close(actor.reading)

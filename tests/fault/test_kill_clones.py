@@ -6,7 +6,6 @@ import fcntl
 import os
 import signal
 import subprocess
-import warnings
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pytest
 
 from knowngood.kinds.files.follow.snapshot import Snapshots
+from knowngood.testing.forking import fork
 from tests.loops import Mounts
 from tests.unit.kinds_files.capturing import noise
 from tests.unit.kinds_files.cloning import Cloned, write
@@ -37,9 +37,7 @@ def _act(folder: Path, *, subvolume: bool) -> None:
 
 def _killed_after(calls: int, act: Callable[[], None]) -> bool:
     """Run it in a child that kills itself after so many calls of ioctl; whether it was killed."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # of threads that are not there after a fork
-        child = os.fork()
+    child = fork()
     if child == 0:
         left, real = calls, fcntl.ioctl
 

@@ -26,6 +26,7 @@ from knowngood.kinds.redis.holder import RedisHolder
 from knowngood.kinds.sqlite.holder import SqliteHolder
 from knowngood.kinds.sqlite.link import Warden
 from knowngood.kinds.sqlite.words import Request
+from knowngood.testing.forking import fork
 from tests.servers.following import open_folder
 from tests.servers.mariadb import MariaServer, mariadb_server
 from tests.servers.postgres import Postgres, running_postgres
@@ -131,7 +132,7 @@ def four() -> Iterator[Four]:
 def holding(four: Four) -> Iterator[tuple[int, int]]:
     """A process that holds them; its id, and what it says when it begins to. It is gone in the end."""
     said, say = os.pipe()
-    child = os.fork()
+    child = fork()
     if not child:
         try:
             os.close(said)

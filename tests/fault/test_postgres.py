@@ -22,6 +22,7 @@ from knowngood.kinds.files import FilesKind
 from knowngood.kinds.postgres import postgres_kind
 from knowngood.kinds.postgres.address import Address
 from knowngood.kinds.postgres.link import Link
+from knowngood.testing.forking import fork
 from knowngood.wire.pglog import parse_lsn
 from tests.leaks import nothing_left_behind
 from tests.servers.following import Following, following, open_folder
@@ -144,7 +145,7 @@ def _revive(server: Postgres) -> None:
 
 def test_commits_go_on_when_the_holder_is_killed(server: Postgres, tmp_path: Path) -> None:
     """Within a second, and long before the lease has ended: the watchdog sees the end of its pipe."""
-    child = os.fork()
+    child = fork()
     if not child:
         try:
             with followed(server, tmp_path / "state") as found:
@@ -375,7 +376,7 @@ def test_a_vault_that_is_late_is_waited_for_no_longer(server: Postgres, tmp_path
 
 def test_commits_go_on_when_who_is_waited_for_is_killed(server: Postgres, tmp_path: Path) -> None:
     """Nothing waits for the dead."""
-    child = os.fork()
+    child = fork()
     if not child:
         try:
             with waited_for(server, tmp_path / "state"):

@@ -14,11 +14,12 @@ import os
 import signal
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
+
+from knowngood.testing.forking import fork
 
 _SECONDS = 120  # after which a child that hangs is ended
 _CHANGES = (
@@ -118,9 +119,7 @@ def run_and_kill(action: Callable[[], object], kill_at: int) -> Outcome:
     Raises ChildFailed when the action raises.
     """
     reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)  # other threads of the test runner hold nothing of ours
-        child = os.fork()
+    child = fork()
     if not child:
         _child(action, kill_at, writing)
     os.close(writing)

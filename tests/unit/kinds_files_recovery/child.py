@@ -17,6 +17,7 @@ from typing import Any
 
 from knowngood.kinds.files.recovery import big, flush, helpers, rounds, stage
 from knowngood.kinds.files.recovery.shared import MARKER
+from knowngood.testing.forking import fork
 from knowngood.testing.trees import Picture, differences, picture
 from tests.unit.kinds_files_recovery.recovering import Kept, age, capture, make_plain_zoo, text
 
@@ -131,7 +132,7 @@ def _killing(step: int) -> None:
 
 def _killed_at(step: int, work: Callable[[], object]) -> bool:
     """Whether a child was killed at this step; False when it came to its end before."""
-    pid = os.fork()
+    pid = fork()
     if not pid:
         _killing(step)
         work()

@@ -14,13 +14,13 @@ import signal
 import sys
 import threading
 import traceback
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from knowngood.testing.crash.operations import Operation, What
+from knowngood.testing.forking import fork
 from knowngood.testing.killer import ChildFailed
 
 _SECONDS = 300  # after which a child that hangs is ended
@@ -64,9 +64,7 @@ def record(
     Raises ChildFailed when the action raises.
     """
     reading, writing = os.pipe()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        child = os.fork()
+    child = fork()
     if not child:
         os.close(reading)
         _child(action, _Tap(root, nodes, highest, (kill_at, before_sync), writing))
