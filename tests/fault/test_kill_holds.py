@@ -121,7 +121,7 @@ class Four:
 def four() -> Iterator[Four]:
     """They run."""
     with ExitStack() as ending:
-        folder = ending.enter_context(open_folder())
+        folder = ending.enter_context(open_folder(in_memory=True))
         db = ending.enter_context(running_postgres())
         books = ending.enter_context(mariadb_server(folder / "m" / "data"))
         cache = ending.enter_context(redis_server(folder / "r"))

@@ -32,6 +32,7 @@ max_replication_slots = 10
 max_wal_size = 256MB
 min_wal_size = 32MB
 shared_buffers = 32MB
+dynamic_shared_memory_type = mmap
 log_min_messages = warning
 """
 
