@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import stat
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,8 @@ from typing import Any
 import pytest
 
 from knowngood.core.errors import Exists, KnowngoodError, NotFound, StoreFailed
+from knowngood.core.sizes import MIB
+from knowngood.linux.direct import open_direct
 from knowngood.stores import disk
 from knowngood.stores.disk import DiskStore
 
@@ -45,6 +48,27 @@ class Recorder:
 def folder(tmp_path: Path) -> Path:
     """Where a vault will be."""
     return tmp_path / "vault"
+
+
+@pytest.mark.parametrize("more", [-1, 0, 1, 4095, 4096, 4 * MIB, 7 * MIB + 3])
+def test_a_large_object_goes_past_the_cache(folder: Path, more: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whole, from parts of any length; as every other one it is synced before it has its name."""
+    opened, recorder = [], Recorder(monkeypatch)
+    monkeypatch.setattr(disk, "open_direct", lambda path: (opened.append(path), open_direct(path))[1])
+    data = random.Random(more).randbytes(disk.DIRECT_FROM + more)
+    store = DiskStore(folder)
+    store.put(KEY, [data[:100], b"", memoryview(data)[100:70_000], data[70_000:]])
+    assert store.get(KEY) == data
+    assert len(opened) == (more >= 0)
+    (written,) = {path for call, path in recorder.calls if call == "fsync" and path.startswith(f"{folder}/tmp/")}
+    assert recorder.at("fsync", written) < recorder.at("link", folder / KEY)
+
+
+def test_a_large_object_where_there_is_no_way_past_the_cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(disk, "open_direct", lambda _: None)
+    data = random.Random(1).randbytes(disk.DIRECT_FROM + 5)
+    DiskStore(folder).put(KEY, [data])
+    assert DiskStore(folder).get(KEY) == data
 
 
 def test_an_object_is_durable_when_put_returns(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -19,7 +19,9 @@ from pathlib import Path
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Exists, KnowngoodError, NoSpace, NotFound, StoreFailed
 from knowngood.core.ports import ObjectStat
+from knowngood.core.sizes import MIB
 from knowngood.core.traits import StoreTraits
+from knowngood.linux.direct import DirectRuns, open_direct
 
 _PART = "[A-Za-z0-9][A-Za-z0-9._-]*"
 _KEY = re.compile(f"{_PART}(?:/{_PART})*")
@@ -27,6 +29,7 @@ _PREFIX = re.compile(f"(?:{_PART}/)*")
 _IOV_MAX = 1024
 _TEMPORARY = "tmp"
 _SYNCERS = 8
+DIRECT_FROM = 1 * MIB  # objects of so many bytes are worth the way past the cache: each write waits for the disk
 _MAP_FROM = 64 << 10  # a mapping keeps a file open, and a process may have few: the index has many small runs
 
 
@@ -99,6 +102,7 @@ class DiskStore:
     def __init__(self, root: str | Path) -> None:
         self.root = Path(root)
         self._durable: set[Path] = set()
+        self._runs = DirectRuns()
         self._seen: tuple[int, int] | None = None  # which folder it is: device and inode of the root
 
     def _still_here(self) -> None:
@@ -164,7 +168,7 @@ class DiskStore:
         handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
             try:
-                _write_all(handle, parts)
+                self._write(handle, temporary, parts)
                 os.fsync(handle)
             finally:
                 os.close(handle)
@@ -177,6 +181,17 @@ class DiskStore:
         finally:
             with suppress(FileNotFoundError):
                 os.unlink(temporary)
+
+    def _write(self, handle: int, path: Path, parts: Sequence[Buffer]) -> None:
+        large = sum(memoryview(part).nbytes for part in parts) >= DIRECT_FROM
+        direct = open_direct(os.fspath(path)) if large else None
+        if direct is None:
+            _write_all(handle, parts)
+            return
+        try:
+            self._runs.write(handle, direct, 0, parts)
+        finally:
+            os.close(direct)
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         """Bytes of an object."""

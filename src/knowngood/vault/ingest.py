@@ -30,6 +30,7 @@ UNSEALED_BYTES = 32 * MIB
 ROWS_IN_MEMORY = 1 << 17
 OPEN_PACKS = 4  # being filled or being written: the bound on sealed bytes in memory
 SEALERS = 2
+LANDERS = 2  # one pack is named and written while the disk is asked to keep another
 
 
 @dataclass(slots=True)
@@ -54,7 +55,7 @@ class Ingest:
         self._sizes = sizes
         self._progress = progress
         self._sealers = ThreadPoolExecutor(SEALERS, "seal")
-        self._lander = ThreadPoolExecutor(1, "land")
+        self._landers = ThreadPoolExecutor(LANDERS, "land")
         self._state = threading.Condition()
         self._unsealed = 0
         self._drafts_open = 0
@@ -122,7 +123,7 @@ class Ingest:
     def close(self) -> None:
         """End the threads. What has landed need not land again in the next session; the rest is forgotten."""
         self._sealers.shutdown(cancel_futures=True)
-        self._lander.shutdown(cancel_futures=True)
+        self._landers.shutdown(cancel_futures=True)
         with suppress(KnowngoodError):  # after a failure, which is on its way up already
             self._publish()
 
@@ -168,7 +169,7 @@ class Ingest:
             draft.closed = True
             if draft.waiting:
                 return
-        self._lander.submit(self._land, draft)
+        self._landers.submit(self._land, draft)
 
     def _sealed(self, draft: _Draft, size: int, done: Future[list[Buffer]]) -> None:
         with self._state:
@@ -182,7 +183,7 @@ class Ingest:
             finished = draft.closed and not draft.waiting and self._failure is None
             self._state.notify_all()
         if finished:
-            self._lander.submit(self._land, draft)
+            self._landers.submit(self._land, draft)
 
     def _land(self, draft: _Draft) -> None:
         try:

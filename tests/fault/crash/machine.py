@@ -14,6 +14,7 @@ from unittest.mock import patch
 
 from knowngood.core.errors import KnowngoodError
 from knowngood.seal.keys import PrivateKey
+from knowngood.stores import disk as disk_store
 from knowngood.testing.crash.disk import Disk, Image
 from knowngood.testing.crash.folder import Stage
 from knowngood.testing.crash.operations import KEPT, LOST, Operation, What
@@ -67,6 +68,7 @@ class Machine:
         self._play: Play = PLAYS[name](random.Random(f"play {name} {seed}"))
         self._title = f"{name} {seed}"
         self._most = most
+        self._past_cache = bool(seed % 2)  # as large objects are written
         self._offset = seed % (GO_ON_EVERY // 2)  # short plays get their turn as well
         self._found: dict[int, Found] = {}
         self.tally = Tally(plays=1)
@@ -76,7 +78,8 @@ class Machine:
         folder = Path(tempfile.mkdtemp(prefix="knowngood-crash-", dir=_MEMORY if os.access(_MEMORY, os.W_OK) else None))
         try:
             with patch.object(PrivateKey, "open", _remembering(PrivateKey.open)), self._play.conditions():
-                self._run(folder)
+                with patch.object(disk_store, "DIRECT_FROM", 1 if self._past_cache else disk_store.DIRECT_FROM):
+                    self._run(folder)
         finally:
             shutil.rmtree(folder)
         return self.tally

@@ -226,7 +226,7 @@ def _steps() -> Iterator[int]:
 def main() -> None:
     """Run what is asked for."""
     os.fsync = lambda _: None  # a killed process loses nothing that it wrote; only a power cut would
-    big.FROM, big._PART = 100_000, 64_000  # small files go the way of large ones
+    big.FROM, big._PART, big.DIRECT_FROM = 100_000, 64_000, 120_000  # small files go the way of large ones
     rounds.sync_file_system = flush.sync_file_system = stage.sync_file_system = lambda _: None
     checks = {"nobody": nobody, "kill-in-place": kill_in_place, "kill-new": kill_new}
     checks["kill-new-with-helpers"] = kill_new_with_helpers

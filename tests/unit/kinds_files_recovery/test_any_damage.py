@@ -107,6 +107,7 @@ def test_any_tree_from_any_damage(seed: int, folder: Path, is_root: bool, monkey
     """In place with extra things deleted; once more, which changes nothing; and to a new folder."""
     if seed % 2:
         monkeypatch.setattr(big, "FROM", 60_000)
+        monkeypatch.setattr(big, "DIRECT_FROM", 60_000)
         monkeypatch.setattr(stage, "STAGED_FILES", 2)
         monkeypatch.setattr(rounds, "_WAITING_LINKS", 2)
         monkeypatch.setattr(rounds, "_WAITING_FOLDERS", 3)

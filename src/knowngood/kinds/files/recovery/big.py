@@ -13,8 +13,10 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 
+from knowngood.core.buffers import Buffer
 from knowngood.core.errors import KnowngoodError
 from knowngood.core.sizes import MIB
+from knowngood.kinds.files.attributes import proc_path
 from knowngood.kinds.files.recovery import apply
 from knowngood.kinds.files.recovery.compare import READ_EXISTING, holds, holes_are_zero, open_holes, unchanged
 from knowngood.kinds.files.recovery.crew import Crew
@@ -24,10 +26,12 @@ from knowngood.kinds.files.recovery.shared import Site
 from knowngood.kinds.files.recovery.stage import Stage
 from knowngood.kinds.files.recovery.write import kept, write_at
 from knowngood.kinds.files.syscalls import clone
+from knowngood.linux.direct import DirectRuns, open_direct
 from knowngood.tree.block import Content, Entry
 from knowngood.tree.read import TreeReader
 
 FROM = 4 * MIB
+DIRECT_FROM = 8 * MIB
 _PART = 4 * MIB
 _PRIVATE = 0o600
 _NEW = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
@@ -81,6 +85,13 @@ class _Work:
         """Whether the parts that are left do not matter any more."""
         return self.wrong is not None
 
+    def part(self, part: list[Piece]) -> None:
+        """Do some pieces that follow one another."""
+        for piece in part:
+            if self.is_settled():
+                break
+            self.piece(piece)
+
     def piece(self, piece: Piece) -> None:
         """Do one piece."""
 
@@ -89,10 +100,7 @@ class _Work:
 
     def _run(self, part: list[Piece]) -> None:
         try:
-            for piece in part:
-                if self.is_settled():
-                    break
-                self.piece(piece)
+            self.part(part)
         except (OSError, KnowngoodError) as wrong:
             self.wrong = self.wrong or wrong
         self._release()
@@ -130,6 +138,19 @@ class _Writing(_Work):
         self.is_direct = name == entry.name
         self.original: os.stat_result | None = None  # of what this is a clone
         self.written = 0
+        self.past_cache: int | None = None
+
+    def part(self, part: list[Piece]) -> None:
+        if self.original is not None or self.past_cache is None:
+            super().part(part)
+            return
+        self.files.runs.write(self.fd, self.past_cache, part[0][2][0][0], self._contents(part))
+
+    def _contents(self, part: list[Piece]) -> Iterator[Buffer]:
+        for piece in part:
+            yield fetch(piece, self.entry, self.site.pages)
+            self.written += piece[1]
+            self.site.count(0, piece[1], piece[1])
 
     def piece(self, piece: Piece) -> None:
         data = fetch(piece, self.entry, self.site.pages)
@@ -180,6 +201,9 @@ class _Writing(_Work):
 
     def close(self) -> None:
         """Let go of the file."""
+        if self.past_cache is not None:
+            past_cache, self.past_cache = self.past_cache, None
+            os.close(past_cache)
         if self.fd >= 0:
             fd, self.fd = self.fd, -1
             os.close(fd)
@@ -192,6 +216,7 @@ class BigFiles:
         self.site = site
         self.stage = stage
         self.under_way: set[_Writing] = set()
+        self.runs = DirectRuns()
         self._crew = crew
 
     def put(self, folder: Folder, entry: Entry, replace: bool) -> None:
@@ -262,6 +287,8 @@ class BigFiles:
             if entry.extra.flags or folder.inherits:
                 apply.put_flags(fd, entry, self.site, early=True)
             os.ftruncate(fd, entry.size)
+            if entry.size >= DIRECT_FROM and not entry.extra.extents:
+                writing.past_cache = open_direct(proc_path(fd))
         except OSError as wrong:
             writing.wrong = wrong
         return writing
