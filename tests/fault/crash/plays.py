@@ -13,6 +13,7 @@ from unittest.mock import patch
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from knowngood.core.errors import Busy
+from knowngood.core.instants import now_ns
 from knowngood.core.model import Position
 from knowngood.core.progress import Progress
 from knowngood.flow.spooling import Spooler, SpoolSink
@@ -120,7 +121,7 @@ class Play:
     def undo(self, small: SmallVault, tell: Tell) -> None:
         """A point that was expired for a while."""
         hidden = small.catalog.expired()
-        points = [each for each in small.catalog.points(expired=True) if hidden[each.id].until_ns > _LONG]
+        points = [each for each in small.catalog.points(expired=True) if hidden[each.id].until_ns > now_ns()]
         if points:
             point = self.chance.choice(points)
             tell("undoing", number_of(point))

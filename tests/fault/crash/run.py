@@ -15,6 +15,7 @@ import time
 from collections import defaultdict
 from collections.abc import Iterator
 
+from knowngood.testing.killer import ChildFailed
 from tests.fault.crash.machine import PLAYS, Machine, Tally, Violation
 
 _TURNS = (
@@ -36,7 +37,7 @@ def carry_out(job: tuple[str, int]) -> tuple[str, Tally | str]:
     name, seed = job
     try:
         return name, Machine(name, seed, most=_MOST).run()
-    except Violation as wrong:
+    except (Violation, ChildFailed) as wrong:
         return name, f"{wrong}\nagain: python -m tests.fault.crash.run --play {name} --seed {seed} --plays 1"
 
 
