@@ -53,7 +53,8 @@ class Ledger:
         self.points[number] = {Place.NOWHERE, Place.SEEN}
 
     def _protected(self, number: int) -> None:
-        self.points[number] = {Place.SEEN}
+        if Place.HIDDEN not in self.points[number]:  # or another thread saw it, and hid it, before this was said
+            self.points[number] = {Place.SEEN}
 
     def _expiring(self, number: int, for_good: object) -> None:
         self.points[number] |= {Place.HIDDEN, Place.NOWHERE} if for_good else {Place.HIDDEN}
