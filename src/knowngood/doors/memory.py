@@ -25,6 +25,15 @@ def keep_freed_memory() -> None:
     mallopt(_M_ARENA_MAX, 2)
 
 
+def give_memory_back() -> None:
+    """Hand what is free to the system: for who stays, and has done something large. Takes some milliseconds."""
+    gc.collect()
+    try:
+        ctypes.CDLL(None).malloc_trim(0)
+    except (OSError, AttributeError):
+        return
+
+
 def look_for_cycles_seldom() -> None:
     """Let the collector of cyclic garbage run after 20,000 new objects instead of 700: our data has no cycles, and a
     tenth to a seventh of all time went into looking for them where many small things are kept, as in a replay."""

@@ -180,10 +180,11 @@ def test_a_follower_that_is_plugged_in(tmp_path: Path) -> None:
     plugins = Plugins(
         store=PLUGINS.store, kinds=lambda: {"files": kind}, followers={"watch": lambda what: Watching(what, log)}
     )
-    keeper = Keeper(Home.at(str(user.home)), plugins, tell)
+    keeper = Keeper(Home.at(str(user.home)), plugins, tell, between=lambda: log.append("between"))
     with followed:
         keeper.run()
-    assert log == ["started", "services", "start", "tick", "tick", "point", "tick", "point", "stop", "stopped"]
+    both = ["between", "point"]
+    assert log == ["started", "services", "start", "tick", "tick", *both, "tick", *both, "stop", "stopped"]
     running = answers[0].running
     assert running
     assert running.services[0].followers == (FollowerState(component="data", capture="watch", behind=0.5),)

@@ -60,13 +60,16 @@ class Keeper:
         explain: Callable[[Exception], Told] = told,
         notifier: Notifier | None = None,
         now: Callable[[], Now] = clock,
+        between: Callable[[], None] = lambda: None,
     ) -> None:
+        """`between` is called after each verb, when what it needed is needed no more."""
         self._home = home
         self._plugins = plugins
         self._tell = tell
         self._explain = explain
         self._notifier = notifier or Notifier()
         self._now = now
+        self._between = between
         self._host = socket.gethostname()
         self._waker = Waker()
         self._schedule = Schedule(now(), salt=self._host)
@@ -233,6 +236,7 @@ class Keeper:
             came = None
         finally:
             self._standing.doing = None
+        self._between()
         self._standing.waiting_for = ""
         if isinstance(came, Protected):
             self._made(what, came, began)

@@ -18,6 +18,7 @@ from knowngood.core.sizes import bytes_text, span_text
 from knowngood.doors.cli.failures import write_details
 from knowngood.doors.cli.moments import totals_of
 from knowngood.doors.cli.session import Session, current
+from knowngood.doors.memory import give_memory_back
 
 app = typer.Typer()
 
@@ -42,6 +43,7 @@ def up(context: typer.Context) -> None:
         tell,
         explain=lambda wrong: _told(wrong, session),
         notifier=Notifier.from_environment(),
+        between=give_memory_back,
     ).run()
 
 
