@@ -14,6 +14,7 @@ from unittest.mock import patch
 import msgspec
 
 from knowngood.control import discover
+from knowngood.control.former import note_former
 from knowngood.control.home import Home
 from knowngood.control.lapses import Lapses
 from knowngood.control.up.protocol import BaseNow, Failure, FollowerState, ServiceNow, Told, Waiting
@@ -40,7 +41,7 @@ WITHOUT_DOCUMENT = {"cat", "up"}
 
 VERBS = {
     "init", "service list", "service discover", "service adopt", "protect", "point", "drill", "drills",
-    "status", "points", "timeline", "recover", "undelete", "ls",
+    "status", "points", "timeline", "recover", "former", "undelete", "ls",
     "find", "diff", "history", "mount", "expire", "undo", "tidy", "doctor",
     "vault status", "vault check", "vault scrub", "vault rebuild", "vault collect", "vault reserve",
     "vault keys show", "vault keys kit", "vault keys passphrase", "vault keys rotate", "vault keys restore",
@@ -80,6 +81,7 @@ def play(folder: Path) -> Documents:
     _asking_how_things_stand(played)
     _looking(played, first)
     _recovering(played, first)
+    _letting_go(played)
     _adopting(played)
     _going_back(played)
     _tidying(played, first)
@@ -222,6 +224,15 @@ def _recovering(played: Play, first: str) -> None:
     played.says("recover", "stats", "--table", "t")
     played.says("recover", "stats")
     played.says("recover", "stats", "--table", "t", "--to", user.folder / "t.csv")
+
+
+def _letting_go(played: Play) -> None:
+    """Of what a recovery in place has kept."""
+    kept = played.user.folder / "stats.db.former"
+    kept.write_bytes(b"before" * 100)
+    note_former(Home.at(str(played.user.home)), "shop", "stats", str(kept))
+    played.says("former")
+    played.says("former", "--drop", kept, "--yes")
 
 
 def _adopting(played: Play) -> None:

@@ -58,8 +58,18 @@ def test_what_runs_is_not_touched(user: User, server: RedisServer) -> None:
     server.start()
     assert server.ask("GET", "order") == b"then"
     assert (user.folder / "uploads" / "order").read_text() == "then"
-    assert len(done["kept"]) == 1
-    assert f"mv {done['kept'][0]}" in plan
+    (kept,) = done["kept"]
+    assert f"mv {kept}" in plan
+    (listed,) = user.asks("former")["former"]
+    assert (listed["service"], listed["component"], listed["path"]) == ("shop", "cache", kept)
+    assert listed["bytes"] > 0
+    assert "--yes" in user.does("former", "--drop", kept, status=2).err
+    assert not user.asks("former", "--drop", kept, "--dry-run")["dropped"]
+    assert Path(kept).exists()
+    assert user.asks("former", "--drop", kept, "--yes")["dropped"]
+    assert not Path(kept).exists()
+    assert user.asks("former")["former"] == []
+    assert server.ask("GET", "order") == b"then"
 
 
 def test_hooks_stop_and_start_it(user: User, server: RedisServer) -> None:

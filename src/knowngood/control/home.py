@@ -52,6 +52,7 @@ class Home:
     up.sock                 where it answers
     tidied                  when the home was last tidied
     lapses.json             what could have been lost at worst, and when writes were not waited for
+    replaced.json           what recoveries in place have kept, and where
     drills/NAME/…           signed reports of drills, as JSON and to be read
     sandboxes/              which private folders are in use; what is there and unlocked was left behind
     checks/                 scripts that services name by a relative path
@@ -119,6 +120,11 @@ class Home:
     def lapses(self) -> str:
         """How well promises were kept; may be deleted."""
         return os.path.join(self.path, "lapses.json")
+
+    @property
+    def replaced(self) -> str:
+        """What recoveries in place have replaced and kept."""
+        return os.path.join(self.path, "replaced.json")
 
     @property
     def drills(self) -> str:

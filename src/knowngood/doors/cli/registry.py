@@ -49,6 +49,7 @@ COMMANDS = {
     "expire": _in("points", "Hide points; they can be brought back for a while", CARE, "expire_app"),
     "undo": _in("points", "Bring a hidden point back", CARE, "undo_app"),
     "tidy": _in("tidy", "Hide what policies no longer keep, and collect it later", CARE),
+    "former": _in("former", "What recoveries in place have replaced: list it, and let it go", CARE),
     "vault": _in("vault", "State, checking, rebuilding, collecting, keys", CARE),
     "doctor": _in("doctor", "Find what is wrong, and the command that mends it", CARE),
 }

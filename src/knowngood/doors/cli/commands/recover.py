@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from knowngood.control.former import note_former
 from knowngood.control.services import find_service
 from knowngood.core.errors import ExitStatus, KnowngoodError, UsageError
 from knowngood.core.instants import SECOND, now_ns, when_text
@@ -118,6 +119,7 @@ def _recover(
 
     with session.watch(parts.progress):
         done = recover_moment(moment, wish, parts, agree, service)
+    _remember_kept(session, moment, done)
     opened = [each.state for each in plans]
     fields = {
         "point": point_shape(moment.point, checkpoints_of(moment.point, parts)),
@@ -140,10 +142,18 @@ def _recover(
         else:
             tell_done(session.out, moment_text(moment, opened), fields)
             for kept in fields["kept"]:
-                session.out.note(f"what was there before is kept: {kept}")
+                session.out.note(
+                    f"what was there before is kept: {kept} (to let it go: knowngood former --drop {kept})"
+                )
 
     session.out.result("recover", fields, tell)
     return ExitStatus.INCOMPLETE if fields["problem_count"] else ExitStatus.DONE
+
+
+def _remember_kept(session: Session, moment: Moment, done: list[tuple[ComponentPlan, Recovered]]) -> None:
+    for each, result in done:
+        if result.kept:
+            note_former(session.home, moment.point.service, each.component, result.kept)
 
 
 def _lost(moment: Moment) -> float:
