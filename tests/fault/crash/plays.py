@@ -19,7 +19,7 @@ from knowngood.flow.spooling import Spooler, SpoolSink
 from knowngood.seal.keys import PassphraseLock
 from knowngood.stores.disk import DiskStore
 from knowngood.testing.crash.recorder import Tell
-from knowngood.testing.logs import TIMELINE, SmallLog, records, small_segments
+from knowngood.testing.logs import TIMELINE, SmallLog, no_point, records, small_segments
 from knowngood.testing.vaults import SmallVault, many_runs, small_packs
 from knowngood.vault import collect as collect_module, fold as folding
 from knowngood.vault.fold import fold
@@ -315,7 +315,7 @@ class Spooled(Logs):
         """What waits goes into the vault."""
         if spool.ticks:
             with small.vault.session("follow", timelines=(TIMELINE,)) as session:
-                done = land_spool(spool, small.vault, session, small.catalog)
+                done = land_spool(spool, small.vault, session, small.catalog, no_point)
             assert not done.reason, done
 
     def look(self, store: Noted, found: Found) -> SmallVault | None:

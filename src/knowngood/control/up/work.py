@@ -86,8 +86,13 @@ def make_point(
     wish = wish or Wish()
     with _at_work(home, plugins, f"protect {service}") as shop:
         spec = get_service(home, service)
-        parts = shop.parts()
-        watch(parts.progress)
+        watch(shop.progress)
+        try:
+            parts = shop.parts()
+        except KnowngoodError:
+            for each in followed(spec).values():  # no point can be made: but what changes from now on can be kept
+                each.base_here(shop.progress)
+            raise
         newest = newest_points(home, parts.catalog, service, parts.host)
         if known is not None and newest.point is not None and newest.point.id != known:
             return newest
