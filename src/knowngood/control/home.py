@@ -52,7 +52,7 @@ class Home:
     up.sock                 where it answers
     tidied                  when the home was last tidied
     lapses.json             what could have been lost at worst, and when writes were not waited for
-    vault.json              the descriptor of the vault, for when that is away; may be deleted
+    descriptor              what is known of the vault while it is away; may be deleted
     drills/NAME/…           signed reports of drills, as JSON and to be read
     sandboxes/              which private folders are in use; what is there and unlocked was left behind
     checks/                 scripts that services name by a relative path
@@ -119,7 +119,7 @@ class Home:
     @property
     def vault_descriptor(self) -> str:
         """What is remembered of the vault for when it is away."""
-        return os.path.join(self.path, "vault.json")
+        return os.path.join(self.path, "descriptor")
 
     @property
     def lapses(self) -> str:
