@@ -150,7 +150,9 @@ def test_a_vault_that_is_away_from_the_beginning(recorded: Recorded) -> None:
     assert state.waiting
     assert (state.waiting.since_ns, state.waiting.records) == (since, 0)
     with pytest.raises(NotFound, match="there is no vault"):
-        make_point(recorded.home, PLUGINS, "shop", None, lambda _: None, lambda _: {following.component.name: following})
+        make_point(
+            recorded.home, PLUGINS, "shop", None, lambda _: None, lambda _: {following.component.name: following}
+        )
     recorded.ticks(10, "waits")
     state = recorded.recorder.state()
     assert state.waiting
