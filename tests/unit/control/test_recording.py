@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -163,6 +164,17 @@ def test_a_vault_that_is_away_from_the_beginning(recorded: Recorded) -> None:
     assert (recorded.waiting, recorded.recorder.state().failure) == (None, None)
     assert recorded.versions() == 2 + 10
     recorded.user.does("vault", "check", "--read-data")
+
+
+def test_what_rests_is_not_safe(recorded: Recorded) -> None:
+    """A large file that was not read for a while is what would be lost, however often others are recorded."""
+    following = recorded.recorder.following
+    assert following
+    with patch.object(Following, "standing", replace(following.standing, unread=40.0)):
+        recorded.ticks(3, "others")
+        assert recorded.recorder.state().behind == 41
+    recorded.ticks(1)
+    assert recorded.recorder.state().behind == 1
 
 
 def test_another_vault_in_its_place(recorded: Recorded) -> None:

@@ -138,7 +138,7 @@ class Recorder:
         self._failure, self._away, self._away_ns = None, None, 0
         standing = following.standing
         if standing.based:
-            self._safe_at = now.steady
+            self._safe_at = now.steady - standing.unread
         waits = self._read_base(following, standing, now)
         if waits or (standing.based and not standing.due and self._reading is None):
             self._base_due = None
