@@ -7,8 +7,6 @@ others: `test_endings.py`; more names than may wait: `unit/kinds_files/test_foll
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +14,9 @@ import pytest
 
 from knowngood.core.instants import iso_text, now_ns
 from tests.mounted import needs_fuse
+from tests.servers.waiting import until
 from tests.story.test_up import up
 from tests.user import User, in_process
-
-_DEADLINE = 90.0
 
 
 def _service(user: User, *paths: Path) -> None:
@@ -32,17 +29,9 @@ def _followers(user: User) -> dict[str, Any]:
     return {each["component"]: each for each in answer.json["services"][0]["followers"]}
 
 
-def _until(is_so: Callable[[], Any]) -> Any:
-    deadline = time.monotonic() + _DEADLINE
-    while not (found := is_so()):
-        assert time.monotonic() < deadline
-        time.sleep(0.2)  # asking costs more than what is asked for
-    return found
-
-
 def _based(user: User, *components: str) -> None:
     """Wait until all of them are followed from a base on."""
-    _until(lambda: all(_followers(user).get(each, {}).get("behind") is not None for each in components))
+    until(lambda: all(_followers(user).get(each, {}).get("behind") is not None for each in components))
 
 
 def _records(user: User) -> dict[str, int]:
@@ -63,7 +52,7 @@ def test_one_component_inside_another(tmp_path: Path) -> None:
         running.until("point", service="shop")
         _based(user, "outer", "inner")
         (outer / "inner" / "note").write_bytes(b"after")
-        _until(lambda: all(_records(user).values()))
+        until(lambda: all(_records(user).values()))
         moment = iso_text(now_ns())
         for component, path in (("outer", "inner/note"), ("inner", "note")):
             found = user.does("cat", "shop", path, "--component", component, "--at", moment)
@@ -101,14 +90,14 @@ def test_names_that_end_lines(tmp_path: Path, capture: str) -> None:
     folder, names = data / "a\nb", ("c\nd", "\n", " e\r\n\\012")
     with up(user) as running:
         running.until("point", service="shop")
-        _until(lambda: _followers(user)["data"]["capture"] == capture)
+        until(lambda: _followers(user)["data"]["capture"] == capture)
         _based(user, "data")
         folder.mkdir()
         for name in names:
             (folder / name).write_text(name)
-        _until(lambda: _records(user)["data"] >= 4)
+        until(lambda: _records(user)["data"] >= 4)
         (folder / "\n").rename(folder / "f\n\ng")
-        _until(lambda: _is_known(user, "a\nb/f\n\ng"))
+        until(lambda: _is_known(user, "a\nb/f\n\ng"))
         for name in ("c\nd", "f\n\ng", " e\r\n\\012"):
             wanted = "\n" if name.startswith("f") else name
             assert user.does("cat", "shop", f"a\nb/{name}", "--at", "latest").raw == wanted.encode()
@@ -130,7 +119,7 @@ def test_home_and_vault_inside(tmp_path: Path) -> None:
         _based(user, "everything")
         for number in range(3):
             (everything / "data" / f"{number}").write_bytes(b"x")
-            _until(lambda number=number: _is_known(user, f"data/{number}"))
+            until(lambda number=number: _is_known(user, f"data/{number}"))
         running.ends()
     listed = user.does("ls", "shop", "home").out
     assert "services/" in listed
