@@ -219,7 +219,7 @@ class Logs(Play):
         super().begin(root)
         first = records(self.chance, 0, 3)
         SmallLog(self.small).write(first)
-        self.ledger.logs = [first]
+        self.ledger.logs = [[*first]]
 
     def live(self, root: Path, tell: Tell) -> None:
         """One process that does one thing after the other."""
