@@ -100,8 +100,24 @@ def test_it_begins_while_the_vault_is_away(user: User, data: Path) -> None:
     assert (len(before) >= 2, all(before), last) == (True, True, False)
 
 
+def test_a_first_day_without_the_vault(user: User, data: Path) -> None:
+    """There never was a point: all of a small folder waits, and lands with the first one."""
+    user.vault.rename(user.folder / "away")
+    with up(user) as running:
+        running.until("trouble", service="shop")
+        seen = _versions(user, data, 2)
+        (user.folder / "away").rename(user.vault)
+        _landed(user)
+        for moment, content in seen:
+            assert user.does("cat", "shop", "note", "--at", moment).raw == content
+        running.ends()
+    assert user.does("cat", "shop", "7", "--at", user.points()[-1]).raw == b"content 7"
+    user.does("vault", "check", "--read-data")
+
+
 def test_without_anything_known_of_the_vault(user: User, data: Path) -> None:
     """Nothing can be kept then, and it says so; with the vault back, it goes on by itself."""
+    (user.home / "descriptor").unlink()
     user.vault.rename(user.folder / "away")
     with up(user) as running:
         running.until("trouble", service="shop")

@@ -78,6 +78,7 @@ class Workshop:
         keep = passphrase is None
         vault, private = create_vault(store, passphrase, keep=lambda *made: self._keep_keys(*made, unlocking=keep))
         self.home.write_config(Config(vault=location))
+        self._remember(vault)
         set_reserve(store, reserve)
         return RecoveryKit(
             location,
@@ -99,6 +100,7 @@ class Workshop:
         mend_copies(store)  # where an interrupted init has left one of two
         self._keep_keys(vault, private, unlocking=keep)
         self.home.write_config(Config(vault=location))
+        self._remember(vault)
         return vault
 
     def _keep_keys(self, vault: Vault, private: PrivateKey, *, unlocking: bool) -> None:
@@ -238,7 +240,10 @@ class Workshop:
 
     def remember_vault(self) -> None:
         """Keep what has to be known of the vault to follow while it is away. Raises KnowngoodError."""
-        known = self.vault.descriptor.encode()
+        self._remember(self.vault)
+
+    def _remember(self, vault: Vault) -> None:
+        known = vault.descriptor.encode()
         with suppress(KnowngoodError):  # there is none yet
             if read_bounded(self.home.vault_descriptor, _DESCRIPTOR_LIMIT) == known:
                 return
