@@ -158,7 +158,9 @@ class Keeper:
                 self._drilled(each)
             if news := self._scrubs.tick(now.steady):
                 self._tell(Event(what=What.TROUBLE, code=news.code, message=news.message, hint=news.hint))
+            self._standing.recording = True
             wanted = self._followers.tick(now, only_woken=only_woken)
+            self._standing.recording = False
             what = self._schedule.due(now)
             if what:
                 self._carry_out(what)
