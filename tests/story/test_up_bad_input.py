@@ -2,7 +2,7 @@
 
 Others of this kind are held by: no permission for fanotify, and no watches: `unit/kinds_files_watch/test_endings.py`,
 `test_nobody.py`; files that cannot be cloned: `unit/kinds_files/test_clones.py`; overlays, bind mounts and mounts of
-others: `test_endings.py`; more names than may wait: `unit/kinds_files/test_follow.py`.
+others: `test_endings.py`; NFS and its like: `unit/kinds_files/test_follow_watched.py`; more names than may wait: `unit/kinds_files/test_follow.py`.
 """
 
 from __future__ import annotations
