@@ -1,8 +1,8 @@
 """`knowngood up` and what may be wrong with a component: it goes on, at the level that can be had, and says why.
 
-Others of this kind are held by: no permission for fanotify, and no watches: `unit/kinds_files_watch/test_endings.py`,
-`test_nobody.py`; files that cannot be cloned: `unit/kinds_files/test_clones.py`; overlays, bind mounts and mounts of
-others: `test_endings.py`; NFS and its like: `unit/kinds_files/test_follow_watched.py`; more names than may wait: `unit/kinds_files/test_follow.py`.
+Others of this kind are held by: no permission for fanotify, no watches, overlays, bind mounts and mounts of others:
+`unit/kinds_files_watch/test_endings.py`, `test_nobody.py`; NFS and its like: `unit/kinds_files/test_follow_watched.py`;
+files that cannot be cloned: `test_clones.py` there; more names than may wait: `test_follow.py` there.
 """
 
 from __future__ import annotations
