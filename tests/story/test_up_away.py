@@ -72,6 +72,7 @@ def _versions(user: User, data: Path, count: int) -> list[tuple[str, bytes]]:
     return seen
 
 
+@pytest.mark.slow
 def test_it_begins_while_the_vault_is_away(user: User, data: Path) -> None:
     """Killed, begun again without the vault, killed and begun again: each moment that was noted comes back."""
     with up(user) as running:
