@@ -18,7 +18,7 @@ from knowngood.core.model import Position
 from knowngood.flow.spooling import Spooler, SpoolSink
 from knowngood.stores.disk import DiskStore
 from knowngood.testing.killer import Outcome
-from knowngood.testing.logs import TIMELINE, SmallLog, records, small_segments
+from knowngood.testing.logs import TIMELINE, SmallLog, no_point, records, small_segments
 from knowngood.testing.vaults import small_packs
 from knowngood.vault.spool import Spool
 from knowngood.vault.spool_landing import SpoolLanded, land_spool
@@ -79,7 +79,7 @@ class Waiting:
         """What waits goes into the vault."""
         small = log.small
         with small.vault.session("follow", timelines=(TIMELINE,)) as session:
-            return land_spool(spool, small.vault, session, small.catalog)
+            return land_spool(spool, small.vault, session, small.catalog, no_point)
 
     def verify(self, log: SmallLog, outcome: Outcome) -> None:
         """The next process lands it."""

@@ -53,6 +53,7 @@ class Home:
     tidied                  when the home was last tidied
     lapses.json             what could have been lost at worst, and when writes were not waited for
     replaced.json           what recoveries in place have kept, and where
+    descriptor              what is known of the vault while it is away; may be deleted
     drills/NAME/…           signed reports of drills, as JSON and to be read
     sandboxes/              which private folders are in use; what is there and unlocked was left behind
     checks/                 scripts that services name by a relative path
@@ -115,6 +116,11 @@ class Home:
     def tidied(self) -> str:
         """When the home was last tidied; only a schedule goes by it."""
         return os.path.join(self.path, "tidied")
+
+    @property
+    def vault_descriptor(self) -> str:
+        """What is remembered of the vault for when it is away."""
+        return os.path.join(self.path, "descriptor")
 
     @property
     def lapses(self) -> str:

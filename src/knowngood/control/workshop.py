@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
+from knowngood.control.files import read_bounded, write_durably
 from knowngood.control.forms import Config
 from knowngood.control.home import Home
 from knowngood.control.keyring import (
@@ -25,12 +26,15 @@ from knowngood.core.ports import Store
 from knowngood.core.progress import Progress
 from knowngood.flow.parts import Parts
 from knowngood.seal.keys import PrivateKey, recovery_text
+from knowngood.vault.absent import absent_vault
 from knowngood.vault.catalog import Catalog
 from knowngood.vault.descriptor import mend_copies, read_descriptor, read_key_files
 from knowngood.vault.reserve import DEFAULT, set_reserve
 from knowngood.vault.restore import KeyRestore, plan_restore, restore_key_file
 from knowngood.vault.unlock import change_passphrase, rotate, writer_key
 from knowngood.vault.vault import Vault, create_vault, open_vault
+
+_DESCRIPTOR_LIMIT = 64 << 10
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -74,6 +78,7 @@ class Workshop:
         keep = passphrase is None
         vault, private = create_vault(store, passphrase, keep=lambda *made: self._keep_keys(*made, unlocking=keep))
         self.home.write_config(Config(vault=location))
+        self._remember(vault)
         set_reserve(store, reserve)
         return RecoveryKit(
             location,
@@ -95,6 +100,7 @@ class Workshop:
         mend_copies(store)  # where an interrupted init has left one of two
         self._keep_keys(vault, private, unlocking=keep)
         self.home.write_config(Config(vault=location))
+        self._remember(vault)
         return vault
 
     def _keep_keys(self, vault: Vault, private: PrivateKey, *, unlocking: bool) -> None:
@@ -230,8 +236,36 @@ class Workshop:
 
     def parts(self) -> Parts:
         """What the verbs of the flow are given."""
+        return self._parts(self.vault)
+
+    def remember_vault(self) -> None:
+        """Keep what has to be known of the vault to follow while it is away. Raises KnowngoodError."""
+        self._remember(self.vault)
+
+    def _remember(self, vault: Vault) -> None:
+        known = vault.descriptor.encode()
+        with suppress(KnowngoodError):  # there is none yet
+            if read_bounded(self.home.vault_descriptor, _DESCRIPTOR_LIMIT) == known:
+                return
+        write_durably(self.home.vault_descriptor, known)
+
+    def parts_without_vault(self, why: KnowngoodError) -> Parts:
+        """The same while the vault is away: enough to follow into the spool. The catalog is as it was left.
+
+        Raises `why` where too little is known of the vault for that.
+        """
+        try:
+            self.home.vault_path()
+            known = read_bounded(self.home.vault_descriptor, _DESCRIPTOR_LIMIT)
+            vault = absent_vault(known, load_writer(self.home), why)
+        except KnowngoodError:
+            raise why from None
+        self.__dict__["catalog"] = Catalog(self.home.catalog)
+        return self._parts(vault)
+
+    def _parts(self, vault: Vault) -> Parts:
         return Parts(
-            vault=self.vault,
+            vault=vault,
             catalog=self.catalog,
             kinds=self.plugins.kinds,
             state_dir=self.home.state,

@@ -193,7 +193,8 @@ class Standing:
     mark to go back to. It may hold no writes, and only tell whether any came. `ahead` reads beforehand what that
     checkpoint would have to read. `beside` makes the base that is wanted; None when none is, or where bases are only
     made within a checkpoint. `unready` is why no checkpoint can be made now. `unsafe` is why writes are acknowledged
-    before they are in the vault, though the component asks for it; empty while all wait; None for not asked.
+    before they are in the vault, though the component asks for it; empty while all wait; None for not asked. `unread`:
+    for how many seconds something that has changed was not read, since it rests: it cannot be read all the time.
     """
 
     level: str
@@ -208,6 +209,7 @@ class Standing:
     beside: Beside | None = None
     unready: KnowngoodError | None = None
     unsafe: str | None = None
+    unread: float = 0.0
 
 
 class Durable(Enum):

@@ -18,6 +18,8 @@ from knowngood.core.instants import now_ns
 from knowngood.core.log import LogRecord, Operation
 from knowngood.core.model import ComponentSpec, Position, ServiceSpec
 from knowngood.core.ports import CaptureContext, Captured, Durable, Followed, Follower, Standing
+from knowngood.core.progress import Progress
+from knowngood.flow.basing import BaseHere, point_of
 from knowngood.flow.fold import fold_logs
 from knowngood.flow.parts import Parts
 from knowngood.flow.spooling import Spooler
@@ -70,6 +72,8 @@ class Following:
         self._follower: Follower = parts.kind(component.kind).follow(component, parts.state_dir(self.timeline))
         self._at: Position | None = None  # the end of the log, as far as it is ours, and of what waits for it
         self._tried: _Tried | None = None
+        self.baseless = ""  # why no base could be made on this machine while the vault is away
+        self._too_much = False  # so was that
         self._stay: Stay | None = None  # in the vault, from one tick to the next
         self._writer: LogWriter | None = None  # while a point is made
         self._taken: Followed | None = None
@@ -84,6 +88,7 @@ class Following:
 
     def _begin_sealing(self) -> None:
         vault = self._parts.vault
+        self._here = BaseHere(self.service, self.component, self.timeline, self.spool)
         self._sealer = LogSealer(vault.writer.public, vault.id, vault.writer.namer)
         self._spooler = Spooler(vault, self.timeline, self.spool, lambda: self._parts.state_dir(self.timeline))
 
@@ -179,6 +184,27 @@ class Following:
         self._landed(end, Durable.HERE)
         return count + more
 
+    @property
+    def lacks_base(self) -> bool:
+        """Whether a base could be made on this machine, if the vault is away: there is none, and that is all it takes.
+        Databases keep their logs themselves until they are asked for them."""
+        standing = self._follower.standing
+        return not standing.based and standing.beside is None and not standing.prompt
+
+    def base_here(self, progress: Progress) -> None:
+        """Make a base that waits on this machine, since the vault is away: what changes from then on waits as well.
+
+        Nothing is raised: `baseless` says why there is none. What is too much for the spool is not tried again.
+        """
+        if not self.lacks_base or self._too_much or self._tried is not None:
+            return
+        try:
+            self._at = self._here.make(self._follower, self._parts, self._spooler, progress)
+        except KnowngoodError as wrong:
+            self.baseless, self._too_much = wrong.message, isinstance(wrong, NoSpace)
+        else:
+            self.baseless = self.dropped = ""
+
     # ----------------------------------------------------------------------------------- as a part of making a point
 
     def open(self, session: Session) -> None:
@@ -208,7 +234,8 @@ class Following:
     def remember(self, context: CaptureContext, captured: Captured) -> None:
         """The point is committed: the log goes on from its checkpoint."""
         self._follower.remember(context, captured)
-        self.dropped = ""
+        self.dropped = self.baseless = ""
+        self._too_much = False
 
     def move_to(self, parts: Parts) -> None:
         """Go on with a vault that was opened anew. What its log holds is seen at the next tick. Raises Locked when the
@@ -254,11 +281,15 @@ class Following:
         return writer
 
     def _land_spool(self, session: Session) -> None:
-        landed = land_spool(self.spool, self._parts.vault, session, self._parts.catalog)
-        if not landed.reason:
-            self._follower.landed(Durable.MOVED)
-        else:
-            self._drop(f"{landed.dropped} changes that waited on this machine are lost: {landed.reason}")
+        service, parts = self.service, self._parts
+        landed = land_spool(self.spool, parts.vault, session, parts.catalog, point_of(service, parts))
+        lost = f"{landed.dropped} changes that waited on this machine are lost: {landed.reason}"
+        if not landed.follows:
+            self._drop(lost)
+            return
+        self._follower.landed(Durable.MOVED)
+        if landed.reason:
+            self.dropped = lost
 
     def _drop(self, why: str) -> None:
         self.dropped = why

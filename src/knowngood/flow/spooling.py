@@ -2,6 +2,7 @@
 
 The content of chunks lies in a file without a name until it is known which of them the records refer to: only those are
 kept. No vault is asked, so content that it has already is kept as well; when it lands, it is not stored again.
+A checkpoint can wait as well: what has changed since an earlier one is kept of it, and all of its chunks count.
 """
 
 from __future__ import annotations
@@ -11,18 +12,19 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import NoSpace
 from knowngood.core.ids import Name
-from knowngood.core.log import Form, LogRecord
+from knowngood.core.log import NO_FRAME, Form, LogRecord
 from knowngood.core.model import Position
 from knowngood.core.ports import FillBuffer
 from knowngood.flow.scratch import FileScratch
 from knowngood.seal.chunker import Chunker, ChunkSizes
-from knowngood.seal.frame import Contents, seal_frame
+from knowngood.seal.frame import Contents, FrameKind, seal_frame
 from knowngood.seal.names import Namer
 from knowngood.vault import group as groups
 from knowngood.vault.log_frames import LogFramer
 from knowngood.vault.pack import ContentKey
+from knowngood.vault.record import PlainSegment
 from knowngood.vault.segment import KEY_FRAMES, LogSealer
-from knowngood.vault.spool import Spool
+from knowngood.vault.spool import Spool, SpooledBase
 from knowngood.vault.vault import Vault
 
 
@@ -41,12 +43,15 @@ class SpoolSink:
         """Take one chunk."""
         name = self._namer.chunk(data)
         if name not in self._places:
-            length = len(memoryview(data))
-            if length > self._left:
-                raise NoSpace("what changed at once is more than may wait for the vault")
-            self._left -= length
-            self._places[name] = self._scratch.put(data), length
+            self._keep(name, data)
         return name
+
+    def _keep(self, name: bytes, data: Buffer) -> None:
+        length = len(memoryview(data))
+        if length > self._left:
+            raise NoSpace("what changed at once is more than may wait for the vault")
+        self._left -= length
+        self._places[name] = self._scratch.put(data), length
 
     def name(self, data: Buffer) -> Name:
         """The name of a chunk."""
@@ -85,6 +90,33 @@ class SpoolSink:
             yield rest
 
 
+class BaseSink(SpoolSink):
+    """Takes a checkpoint: its pages as well as its chunks."""
+
+    def __init__(self, namer: Namer, sizes: ChunkSizes, scratch: FileScratch, limit: int) -> None:
+        super().__init__(namer, sizes, scratch, limit)
+        self._pages: dict[bytes, int] = {}  # how many bytes of each are references
+
+    def page(self, refs: bytes, body: bytes) -> Name:
+        """Take one page."""
+        name = self._namer.page(refs, body)
+        if name not in self._places:
+            self._keep(name, refs + body)
+            self._pages[name] = len(refs)
+        return name
+
+    def content(self) -> Iterator[Contents]:
+        """What goes into frames of all chunks."""
+        return self.contents(name for name in self._places if name not in self._pages)
+
+    def pages(self) -> Iterator[Contents]:
+        """What goes into frames of all pages."""
+        for name, refs in self._pages.items():
+            handle, length = self._places[name]
+            data = bytes(self._scratch.get(handle, 0, length))
+            yield Contents(FrameKind.PAGE, name, data[:refs], data[refs:], data[refs:].__eq__)
+
+
 class Spooler:
     """Seals the ticks of one timeline into its spool. Its keys are gone when the process ends; the private one opens
     what they sealed."""
@@ -103,39 +135,63 @@ class Spooler:
 
         Durable when this returns. Raises NoSpace when there is no room; what `records_of` raises.
         """
-        writer = self._vault.writer
         with FileScratch(self._folder) as scratch:
-            room = self._spool.limit - self._spool.bytes
-            sink = SpoolSink(writer.namer, self._vault.descriptor.sizes, scratch, room)
+            sink = SpoolSink(*self._into(scratch))
             records = records_of(sink)
             if not records:
                 return 0, after
-            framer = LogFramer(self._sealer, self._timeline, after)
-            try:
-                for record in records:
-                    framer.add(record)
-                    if framer.full:
-                        framer.end_frame()
-                framer.end_frame()
-                part = framer.take()
-            finally:
-                keys, log = self._sealer.take()
-            assert part is not None
+            part, keys, log = self._framed(after, records)
             wanted = dict.fromkeys(each.data for each in records if each.form == Form.CHUNK)
+            data: Iterable[list[Buffer]] = ()
             if any(sink.known(Name(name)) for name in wanted):
-                key = self._content_key()
-                keys[key.key_id] = key.frame
-                data = (self._sealed(contents, key) for contents in sink.contents(wanted))
-                self._spool.append(part, records[-1].time_ns, keys, data, log)
-            else:
-                self._spool.append(part, records[-1].time_ns, keys, (), log)
-        return len(records), Position(framer.end, framer.last)
+                data = self._sealed(sink.contents(wanted), self._content_key(keys))
+            self._spool.append(part, records[-1].time_ns, keys, data, log)
+        return len(records), Position(part.end, part.last)
 
-    def _content_key(self) -> ContentKey:
+    def keep_base(
+        self, first: int, base_of: Callable[[BaseSink], tuple[Sequence[LogRecord], SpooledBase]]
+    ) -> tuple[int, Position]:
+        """Keep a checkpoint, and the records that lead up to it: they begin a new chain, at this number.
+
+        How many there were, and the position after them. Durable, and raises, as `keep`.
+        """
+        with FileScratch(self._folder) as scratch:
+            sink = BaseSink(*self._into(scratch))
+            records, base = base_of(sink)
+            part, keys, log = self._framed(Position(first, NO_FRAME), records)
+            key = self._content_key(keys)
+            data, pages = self._sealed(sink.content(), key), self._sealed(sink.pages(), key)
+            self._spool.append(part, records[-1].time_ns, keys, data, log, pages=pages, base=base)
+        return len(records), Position(part.end, part.last)
+
+    def _into(self, scratch: FileScratch) -> tuple[Namer, ChunkSizes, FileScratch, int]:
+        return self._vault.writer.namer, self._vault.descriptor.sizes, scratch, self._spool.limit - self._spool.bytes
+
+    def _framed(
+        self, after: Position, records: Sequence[LogRecord]
+    ) -> tuple[PlainSegment, dict[bytes, list[Buffer]], list[list[Buffer]]]:
+        """The frames of records, the keys that they take, and what a commit has to say of them."""
+        framer = LogFramer(self._sealer, self._timeline, after)
+        try:
+            for record in records:
+                framer.add(record)
+                if framer.full:
+                    framer.end_frame()
+            framer.end_frame()
+            part = framer.take()
+        finally:
+            keys, log = self._sealer.take()
+        assert part is not None
+        return part, keys, log
+
+    def _content_key(self, keys: dict[bytes, list[Buffer]]) -> ContentKey:
+        """The key of a tick's content, which is now among its keys."""
         if self._key is None or self._sequence >= KEY_FRAMES:
             self._key, self._sequence = ContentKey.generate(self._vault.writer.public, self._vault.id), 0
+        keys[self._key.key_id] = self._key.frame
         return self._key
 
-    def _sealed(self, contents: Contents, key: ContentKey) -> list[Buffer]:
-        sequence, self._sequence = self._sequence, self._sequence + 1  # never twice, also when something fails
-        return seal_frame(contents, key.key, key.key_id, sequence)
+    def _sealed(self, contents: Iterable[Contents], key: ContentKey) -> Iterator[list[Buffer]]:
+        for each in contents:
+            sequence, self._sequence = self._sequence, self._sequence + 1  # never twice, also when something fails
+            yield seal_frame(each, key.key, key.key_id, sequence)

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from unittest.mock import patch
 
 from knowngood.core.log import Form, Gap, LogRecord, Operation
-from knowngood.core.model import Position
+from knowngood.core.model import Checkpoint, Point, Position
 from knowngood.core.progress import Progress
 from knowngood.testing.vaults import SmallVault
 from knowngood.tree.block import ROW
@@ -49,6 +49,11 @@ def _record(some: random.Random, number: int, chunks: Sequence[bytes]) -> LogRec
 def mark(number: int, identifier: bytes) -> LogRecord:
     """A mark's record."""
     return LogRecord(sequence=number, time_ns=number * SECOND, operation=Operation.MARK, second=identifier)
+
+
+def no_point(base: Checkpoint) -> Point:
+    """No point: nothing that waits is a checkpoint."""
+    raise AssertionError(f"nobody made the checkpoint {base.id.hex()}")
 
 
 def gap(number: int) -> LogRecord:

@@ -114,7 +114,15 @@ class _Told(msgspec.Struct):
 
 def read_descriptor(store: Store) -> Descriptor:
     """The vault's descriptor, from either copy. Raises NotFound (no vault), Damaged, Unsupported (newer)."""
-    document = _read_either(store, DESCRIPTOR, DESCRIPTOR_COPY)
+    return _descriptor(_read_either(store, DESCRIPTOR, DESCRIPTOR_COPY))
+
+
+def decode_descriptor(data: bytes) -> Descriptor:
+    """A descriptor as stored. Raises Damaged, Unsupported (newer)."""
+    return _descriptor(unchecked(data))
+
+
+def _descriptor(document: dict[str, Any]) -> Descriptor:
     if document.get("magic") != _MAGIC:
         raise Damaged("the folder holds a vault.json that is not of a Knowngood vault")
     if document.get("format") != FORMAT:

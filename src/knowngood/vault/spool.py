@@ -23,7 +23,7 @@ from blake3 import blake3
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import Damaged, KnowngoodError, NoSpace
 from knowngood.core.malformed import MALFORMED
-from knowngood.core.model import Position
+from knowngood.core.model import Checkpoint, Position
 from knowngood.core.sizes import GIB, MIB
 from knowngood.seal.frame import FrameKind, read_frame
 from knowngood.vault.durable import sync_folder
@@ -48,6 +48,8 @@ class Block(IntEnum):
     DATA = 3  # a DATA frame
     LOG = 4  # a LOG frame
     TICK = 5  # the end of a tick
+    PAGE = 6  # a PAGE frame
+    BASE = 7  # the checkpoint that this tick makes
 
 
 class _Head(msgspec.Struct, array_like=True, frozen=True):
@@ -66,8 +68,18 @@ class _Tick(msgspec.Struct, array_like=True, frozen=True):
     references: int
 
 
+class SpooledBase(msgspec.Struct, array_like=True, frozen=True):
+    """A checkpoint that waits: all of it that `relies`, the id of an earlier one, has not is in its tick. Empty: it
+    relies on none."""
+
+    checkpoint: Checkpoint
+    relies: bytes
+
+
+_FRAMES = {Block.DATA: FrameKind.DATA, Block.PAGE: FrameKind.PAGE, Block.LOG: FrameKind.LOG}
 _heads = msgspec.msgpack.Decoder(_Head)
 _ticks = msgspec.msgpack.Decoder(_Tick)
+_bases = msgspec.msgpack.Decoder(SpooledBase)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +91,7 @@ class SpooledTick:
     offset: int
     size: int
     check: bytes  # of the block before
+    base: SpooledBase | None = None
 
     @property
     def before(self) -> Position:
@@ -102,7 +115,7 @@ class Spool:
         """Read what there is. Raises KnowngoodError when the file cannot be read."""
         self._path = os.path.join(folder, FILE)
         self._head = _Head(vault_id, timeline)
-        self._timeline = timeline
+        self.timeline = timeline
         self._limit = limit
         self._handle = -1
         self._reset()
@@ -150,7 +163,7 @@ class Spool:
 
     def _scan(self) -> None:
         """Find the whole ticks. What comes behind them was being written in a crash, or is damaged."""
-        keys = dict[bytes, bytes]()
+        keys, base = dict[bytes, bytes](), None
         end = os.fstat(self._handle).st_size if self._handle >= 0 else 0
         for kind, body, at, check in self._blocks(0, end, self._check):
             if (kind == Block.HEAD) != (not self._size) or (kind == Block.HEAD and _heads.decode(body) != self._head):
@@ -160,16 +173,18 @@ class Spool:
                 self._size, self._check = at, check
             elif kind == Block.KEY:
                 keys[read_frame(body).header.key_id] = body
+            elif kind == Block.BASE:
+                base = _bases.decode(body)
             elif kind == Block.TICK:
-                self._take(_ticks.decode(body), (self._size, self._check), at)
+                self._take(_ticks.decode(body), (self._size, self._check), at, base)
                 self.keys |= keys
-                self._size, self._check, keys = at, check, {}
+                self._size, self._check, keys, base = at, check, {}, None
         if self._size < end:
             self.rejected = f"its last {end - self._size} bytes are not whole"
 
-    def _take(self, tick: _Tick, start: tuple[int, bytes], end: int) -> None:
-        part = PlainSegment(self._timeline, b"", tick.first, tick.count, tick.previous, tick.last, tick.references)
-        self.ticks.append(SpooledTick(part, tick.time_ns, start[0], end - start[0], start[1]))
+    def _take(self, tick: _Tick, start: tuple[int, bytes], end: int, base: SpooledBase | None) -> None:
+        part = PlainSegment(self.timeline, b"", tick.first, tick.count, tick.previous, tick.last, tick.references)
+        self.ticks.append(SpooledTick(part, tick.time_ns, start[0], end - start[0], start[1], base))
 
     def _blocks(self, at: int, end: int, check: bytes) -> Iterator[tuple[int, bytes, int, bytes]]:
         """(kind, body, where the next one begins, checksum) of the blocks up to the first that is not whole."""
@@ -185,13 +200,13 @@ class Spool:
             yield kind, body, at, check
 
     def read(self, tick: SpooledTick) -> Iterator[tuple[FrameKind, bytes]]:
-        """The DATA and LOG frames of a tick, in order. Raises Damaged after those that are good."""
+        """The DATA, PAGE and LOG frames of a tick, in order. Raises Damaged after those that are good."""
         at = tick.offset
         with _mapped(self._path, "read"):
             for kind, body, after, _ in self._blocks(tick.offset, tick.offset + tick.size, tick.check):
                 at = after
-                if kind in (Block.DATA, Block.LOG):
-                    yield FrameKind.DATA if kind == Block.DATA else FrameKind.LOG, body
+                if kind in (Block.DATA, Block.PAGE, Block.LOG):
+                    yield _FRAMES[Block(kind)], body
         if at != tick.offset + tick.size:
             raise Damaged(f"the spool {self._path} is damaged")
 
@@ -204,8 +219,12 @@ class Spool:
         keys: Mapping[bytes, Sequence[Buffer]],
         data: Iterable[Sequence[Buffer]],
         log: Iterable[Sequence[Buffer]],
+        *,
+        pages: Iterable[Sequence[Buffer]] = (),
+        base: SpooledBase | None = None,
     ) -> None:
-        """Add a tick; it is durable when this returns. Raises NoSpace at the limit, and where the disk is full."""
+        """Add a tick, with the checkpoint that it makes; it is durable when this returns. Raises NoSpace at the limit,
+        and where the disk is full."""
         before, known = (self._size, self._check), dict(self.keys)
         with _mapped(self._path, "write"):
             try:
@@ -215,9 +234,11 @@ class Spool:
                     if key not in self.keys:
                         self.keys[key] = b"".join(frame)
                         self._put(Block.KEY, frame, limit)
-                for kind, frames in ((Block.DATA, data), (Block.LOG, log)):
+                for kind, frames in ((Block.DATA, data), (Block.PAGE, pages), (Block.LOG, log)):
                     for frame in frames:
                         self._put(kind, frame, limit)
+                if base is not None:
+                    self._put(Block.BASE, [msgspec.msgpack.encode(base)], limit)
                 tick = _Tick(time_ns, part.first, part.count, part.previous, part.last, part.references)
                 self._put(Block.TICK, [msgspec.msgpack.encode(tick)], limit)
                 os.fsync(self._handle)
@@ -226,7 +247,7 @@ class Spool:
                 with suppress(OSError):
                     os.ftruncate(self._handle, self._size)
                 raise
-        self._take(tick, (offset, check), self._size)
+        self._take(tick, (offset, check), self._size, base)
 
     def _begin(self) -> None:
         if self._handle < 0:

@@ -142,12 +142,16 @@ class Vault:
         self, session: Session, catalog: Catalog, point: Point, checkpoints: tuple[Checkpoint, ...]
     ) -> Point:
         """Make a point and its checkpoints visible: the one moment at which they begin to exist. Raises Fenced."""
-        records: tuple[Record, ...] = (
+        self.commit_records(session, catalog, *self.records_of(point, checkpoints))
+        return catalog.find_point(point.id.hex())
+
+    def records_of(self, point: Point, checkpoints: tuple[Checkpoint, ...]) -> tuple[tuple[Record, ...], Hidden]:
+        """What a commit has to say of a point and its checkpoints, in the plain and hidden."""
+        records = (
             *(PlainCheckpoint(each.id, each.timeline, each.root) for each in checkpoints),
             PlainPoint(point.id, point.service_label, point.marks),
         )
-        self.commit_records(session, catalog, records, Hidden(checkpoints, (point,), self.writer.naming))
-        return catalog.find_point(point.id.hex())
+        return records, Hidden(checkpoints, (point,), self.writer.naming)
 
     def expire(self, session: Session, catalog: Catalog, points: tuple[bytes, ...], undo_ns: int) -> None:
         """Hide points; they can be brought back for `undo_ns` and are collected after that."""

@@ -33,7 +33,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.points: dict[int, set[Place]] = {}
-        self.logs: list[list[LogRecord]] = []
+        self.logs: list[list[LogRecord | None]] = []  # by their numbers; None for what is in no chain that goes on
         self.floors: set[int] = {0}
         self.passphrases: set[str] = set()
         self.vault: set[bool] = {True}
@@ -77,6 +77,17 @@ class Ledger:
 
     def _appended(self) -> None:
         self.logs = [self._candidate]
+
+    def _basing(self, number: int, first: int, batch: list[LogRecord]) -> None:
+        self._protecting(number)
+        self.floors.add(first)
+        self._candidate = [None] * first + batch
+        self.logs.append(self._candidate)
+
+    def _based(self, number: int, first: int) -> None:
+        self._protected(number)
+        self._appended()
+        self.floors = {first}
 
     def _thinning(self, floor: int) -> None:
         self.floors.add(floor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from knowngood.core.errors import KnowngoodError
-from knowngood.core.log import LogRecord
+from knowngood.core.log import NO_FRAME, LogRecord
 from knowngood.core.model import Point, Position
 from knowngood.core.progress import Progress
 from knowngood.stores.disk import DiskStore
@@ -63,10 +63,11 @@ def _is_whole(small: SmallVault, point: Point, session: object) -> bool:
 
 
 def read_log(small: SmallVault, found: Found | None = None) -> tuple[int, list[LogRecord]] | None:
-    """The log from the first record that is not hidden."""
-    first = next(small.catalog.log.covering(TIMELINE, 0), None)
-    if first is None:
+    """The log from the first record that is not hidden; or where the newest chain begins, if that is later."""
+    there = list(small.catalog.log.covering(TIMELINE, 0))
+    if not there:
         return None
+    first = next((each for each in reversed(there) if each.previous == NO_FRAME), there[0])
     try:
         return first.first, list(SmallLog(small).reader().records(TIMELINE, Position(first.first, first.previous)))
     except KnowngoodError as wrong:

@@ -20,12 +20,13 @@ from knowngood.testing.crash.folder import Stage
 from knowngood.testing.crash.operations import KEPT, LOST, Operation, What
 from knowngood.testing.crash.outcomes import by_chance, outcomes
 from knowngood.testing.crash.recorder import Recording, record
+from tests.fault.crash.bases import Bases
 from tests.fault.crash.key_plays import Created, Keys
 from tests.fault.crash.ledger import Found
 from tests.fault.crash.look import Noted, go_on
 from tests.fault.crash.plays import VAULT, Logs, Play, Points, Purged, Relay, Spooled, Together
 
-PLAYS = {each.__name__.lower(): each for each in (Points, Purged, Together, Logs, Relay, Spooled, Keys, Created)}
+PLAYS = {each.__name__.lower(): each for each in (Points, Purged, Together, Logs, Relay, Spooled, Bases, Keys, Created)}
 
 _MEMORY = "/dev/shm"
 SCRATCH = (f"{VAULT}/tmp",)

@@ -20,7 +20,7 @@ from knowngood.flow.spooling import Spooler, SpoolSink
 from knowngood.seal.keys import PassphraseLock
 from knowngood.stores.disk import DiskStore
 from knowngood.testing.crash.recorder import Tell
-from knowngood.testing.logs import TIMELINE, SmallLog, records, small_segments
+from knowngood.testing.logs import TIMELINE, SmallLog, no_point, records, small_segments
 from knowngood.testing.vaults import SmallVault, many_runs, small_packs
 from knowngood.vault import collect as collect_module, fold as folding
 from knowngood.vault.fold import fold
@@ -220,7 +220,7 @@ class Logs(Play):
         super().begin(root)
         first = records(self.chance, 0, 3)
         SmallLog(self.small).write(first)
-        self.ledger.logs = [first]
+        self.ledger.logs = [[*first]]
 
     def live(self, root: Path, tell: Tell) -> None:
         """One process that does one thing after the other."""
@@ -316,7 +316,7 @@ class Spooled(Logs):
         """What waits goes into the vault."""
         if spool.ticks:
             with small.vault.session("follow", timelines=(TIMELINE,)) as session:
-                done = land_spool(spool, small.vault, session, small.catalog)
+                done = land_spool(spool, small.vault, session, small.catalog, no_point)
             assert not done.reason, done
 
     def look(self, store: Noted, found: Found) -> SmallVault | None:

@@ -20,7 +20,7 @@ from tests.fault.crash.machine import PLAYS, Machine, Tally, Violation
 
 _TURNS = (
     *("points", "logs", "relay", "points", "together", "keys", "relay", "points", "logs", "relay", "spooled"),
-    *("created", "together", "relay", "purged"),
+    *("created", "together", "bases", "relay", "purged"),
 )
 _MOST = 250  # states of one life: torn writes alone could fill a run
 

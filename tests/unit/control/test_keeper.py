@@ -56,6 +56,16 @@ def test_whether_it_moves(standing: Standing) -> None:
     assert standing.moves(1899)
 
 
+def test_recording_may_take_long(standing: Standing) -> None:
+    """What changed at once may be very much: as long as a verb may stand still, so may that."""
+    standing.recording = True
+    assert standing.moves(0)
+    assert standing.moves(899)
+    assert not standing.moves(900)
+    standing.recording = False
+    assert not standing.moves(899)
+
+
 def test_troubles(standing: Standing) -> None:
     """News is what was not said before; it is counted until it is over."""
     now = TwoClocks()()

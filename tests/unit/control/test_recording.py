@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import patch
 
@@ -14,8 +15,9 @@ from knowngood.control.services import get_service
 from knowngood.control.up import recording
 from knowngood.control.up.followers import Followed
 from knowngood.control.up.protocol import Waiting
+from knowngood.control.up.work import make_point
 from knowngood.control.workshop import Workshop
-from knowngood.core.errors import KnowngoodError
+from knowngood.core.errors import KnowngoodError, NotFound
 from knowngood.core.instants import now_ns
 from knowngood.flow.follow import Following, Ticked
 from knowngood.flow.protect import protect
@@ -131,6 +133,48 @@ def test_a_vault_that_is_gone_for_a_minute(recorded: Recorded) -> None:
     assert (recorded.waiting, recorded.recorder.state().failure) == (None, None)
     assert recorded.versions() == before + 60
     recorded.user.does("vault", "check", "--read-data")
+
+
+def test_a_vault_that_is_away_from_the_beginning(recorded: Recorded) -> None:
+    """It asks for a point, which cannot be made and gives a base here; before that it says that nothing is kept."""
+    recorded.recorder.stop()
+    recorded.user.vault.rename(recorded.user.folder / "away")
+    asked: list[bool] = []
+    what = Followed(recorded.home, recorded.service, recorded.service.components[0], lambda: asked.append(True))
+    recorded.recorder = recording.Recorder(what, PLUGINS)
+    recorded.recorder.start()
+    since = recorded.clocks.wall_ns
+    recorded.ticks(6, "unseen")
+    state, following = recorded.recorder.state(), recorded.recorder.following
+    assert following
+    assert (asked, state.note) == ([True], recording._NOTHING_KEPT)
+    assert state.waiting
+    assert (state.waiting.since_ns, state.waiting.records) == (since, 0)
+    with pytest.raises(NotFound, match="there is no vault"):
+        make_point(
+            recorded.home, PLUGINS, "shop", None, lambda _: None, lambda _: {following.component.name: following}
+        )
+    recorded.ticks(10, "waits")
+    state = recorded.recorder.state()
+    assert state.waiting
+    assert (state.waiting.records >= 11, state.note) == (True, following.standing.reason)
+    assert not recorded.user.vault.exists()
+    (recorded.user.folder / "away").rename(recorded.user.vault)
+    recorded.ticks(6)
+    assert (recorded.waiting, recorded.recorder.state().failure) == (None, None)
+    assert recorded.versions() == 2 + 10
+    recorded.user.does("vault", "check", "--read-data")
+
+
+def test_what_rests_is_not_safe(recorded: Recorded) -> None:
+    """A large file that was not read for a while is what would be lost, however often others are recorded."""
+    following = recorded.recorder.following
+    assert following
+    with patch.object(Following, "standing", replace(following.standing, unread=40.0)):
+        recorded.ticks(3, "others")
+        assert recorded.recorder.state().behind == 41
+    recorded.ticks(1)
+    assert recorded.recorder.state().behind == 1
 
 
 def test_another_vault_in_its_place(recorded: Recorded) -> None:

@@ -10,7 +10,9 @@ import pytest
 
 from knowngood.core.errors import NotFound, StoreFailed
 from knowngood.core.log import Operation
-from knowngood.core.model import Checkpoint, Position
+from knowngood.core.model import Checkpoint, ComponentSpec, Position, ServiceSpec
+from knowngood.flow.follow import Following
+from knowngood.flow.protect import protect
 from knowngood.kinds.files.follow.follower import FilesFollower
 from knowngood.testing.clock import FakeClock
 from knowngood.vault.layout import COMMITS, SEGMENTS
@@ -117,6 +119,24 @@ def test_the_process_ends_meanwhile(stage: Stage) -> None:
             stage.replayed(first)
         assert stage.replayed(second) == stage.files()
         assert stage.small.check().findings == []
+
+
+def test_it_lands_for_a_point_of_several_components(stage: Stage) -> None:
+    """The session of such a point is one for the logs of all of them."""
+    (stage.tree.parent / "other").mkdir()
+    other = ComponentSpec(name="other", kind="files", path=str(stage.tree.parent / "other"))
+    stage.service = ServiceSpec(name="shop", components=(*stage.service.components, other))
+    following = Following(stage.service, other, stage.parts)
+    followed = {"files": stage.following, "other": following}
+    first, _ = protect(stage.service, stage.parts, followed=followed).checkpoints
+    _away(stage)
+    (stage.tree / "a").write_bytes(b"waits")
+    assert stage.following.tick().kept
+    _back(stage)
+    protect(stage.service, stage.parts, followed=followed)
+    assert not stage.following.spool.ticks
+    assert stage.replayed(first) == stage.files()
+    following.close()
 
 
 @pytest.mark.parametrize("where", ["segments/", "commits/", "packs/", "index/"])

@@ -162,6 +162,31 @@ def test_a_file_rests_after_its_clone(site: Cloned) -> None:
     site.verify()
 
 
+def test_what_rests_shows(site: Cloned) -> None:
+    """Nobody has read it since before its last clone: so long ago is what would come back now."""
+    site.room.step = 0.0
+    write(site.tree / "a", 0, b"1")
+    site.room.step = 1e6
+    site.tick()
+    assert site.follower.standing.unread == 0
+    site.room.step = 1.0
+    clone = site.clones._kept[_inode(site, "a")]
+    clone.begun, clone.rests_until = 0.0, float("inf")
+    write(site.tree / "a", 0, b"2")
+    assert not site.tick()
+    first = site.follower.standing.unread
+    (site.tree / "small").write_bytes(b"small")
+    assert site.tick()  # that the other one is read makes this one no younger
+    assert 0 < first < site.follower.standing.unread
+    site.checkpoint()
+    assert not site.tick()
+    assert site.follower.standing.unread == 0
+
+
+def _inode(site: Cloned, name: str) -> tuple[int, int]:
+    return 0, (site.tree / name).stat().st_ino
+
+
 def test_clones_give_way(site: Cloned) -> None:
     """With little room half of them goes, the least recently changed first; with less, all; and they come again."""
     write(site.tree / "a", 0, b"1")

@@ -15,6 +15,7 @@ from knowngood.kinds.files import FilesKind
 from knowngood.kinds.files.follow.follower import FilesFollower
 from knowngood.kinds.files.limits import Limits
 from knowngood.kinds.files.watch import FANOTIFY, INOTIFY, watch
+from knowngood.kinds.files.watch.mounted import is_watchable
 from knowngood.seal.chunker import ChunkSizes
 from tests.property.test_files_follow import Changer
 from tests.unit.kinds_files.following import Followed
@@ -48,6 +49,23 @@ def test_whatever_happens(feed: str, seed: int, tmp_path: Path) -> None:
                 site.tick()
             if site.follower.standing.based:
                 site.verify()
+
+
+@pytest.mark.parametrize(
+    "kind", [b"nfs", b"nfs4", b"cifs", b"9p", b"ceph", b"virtiofs", b"fuse.sshfs", b"fuse", b"proc"]
+)
+def test_what_others_may_change_is_not_watched(kind: bytes) -> None:
+    """This kernel hears nothing of what other machines write there."""
+    assert not is_watchable(kind)
+    assert all(map(is_watchable, (b"ext4", b"xfs", b"btrfs", b"overlay", b"tmpfs")))
+
+
+def test_it_is_scanned_and_that_is_said(tmp_path: Path) -> None:
+    """A folder that the kernel makes up stands for all of these: it takes no server."""
+    component = ComponentSpec(name="c", kind="files", path="/proc/sys/kernel")
+    with pytest.raises(Unsupported, match="a file system of kind proc") as wrong:
+        FilesKind().follow(component, str(tmp_path / "state"))
+    assert wrong.value.hint == "its points are made by scanning it"
 
 
 def test_the_kind_follows(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import socket
 from collections import deque
 from collections.abc import Callable
 
+from knowngood.control.derived import without_derived
 from knowngood.control.home import Home
 from knowngood.control.lapses import Breach, Lapses, risk_of
 from knowngood.control.lock import started_by
@@ -160,7 +161,9 @@ class Keeper:
                 self._drilled(each)
             if news := self._scrubs.tick(now.steady):
                 self._tell(Event(what=What.TROUBLE, code=news.code, message=news.message, hint=news.hint))
+            self._standing.recording = True
             wanted = self._followers.tick(now, only_woken=only_woken)
+            self._standing.recording = False
             what = self._schedule.due(now)
             if what:
                 self._carry_out(what)
@@ -195,7 +198,7 @@ class Keeper:
         for name in self._schedule.keep_to(listing.services, now):
             self._found(name, look_up(self._home, name, self._host), now)
             self._schedule.heard_of_drill(name, last_drilled(self._home, name), now)
-        self._followers.keep_to(listing.services)
+        self._followers.keep_to(without_derived(self._home, each) for each in listing.services)
         self._tell(_services_event(listing))
         broken = {each.name for each in listing.broken}
         for name in self._broken - broken:

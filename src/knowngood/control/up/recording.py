@@ -35,6 +35,7 @@ _LONGEST_PAUSE = 0.1
 _ROOM_FROM = 30.0  # seconds of changes that it takes to say how long the room will do
 _BASE_FIRST = 2.0  # a point may be due anyway
 _BASE_AGAIN = 30.0  # a point that gives a base was asked for, and has not come
+_NOTHING_KEPT = "what changes is not kept before there is a base"
 _BASE_KEPT = 600.0  # a base that no point takes is let go: it keeps its server's log, and collection, waiting
 
 
@@ -67,14 +68,25 @@ class Recorder:
         return self._following
 
     def start(self) -> None:
-        """Begin to watch. Raises Unsupported, Busy, and what opening the vault raises."""
+        """Begin to watch; into the spool, where the vault is away. Raises Unsupported, Busy, and what opening the vault
+        raises where too little is known of it."""
         self._shop = Workshop(self._what.home, self._plugins)
         try:
-            parts = self._shop.parts()
+            parts = self._opened(self._shop)
             self._following = Following(self._what.service, self._what.component, parts)
         except BaseException:
             self._shop.close()
             raise
+
+    def _opened(self, shop: Workshop) -> Parts:
+        try:
+            parts = shop.parts()
+        except KnowngoodError as wrong:
+            parts = shop.parts_without_vault(wrong)
+            self._failed(wrong, clock())
+            return parts
+        _remember(shop)
+        return parts
 
     def tick(self, now: Now) -> float:
         """Record what changed. Returns when to come again, on the steady clock."""
@@ -96,6 +108,8 @@ class Recorder:
                 self._reach_at = began + 3 * took
         elif reach:
             self._failed(ticked.away, now)
+        if ticked.away is not None and following.lacks_base:
+            self._ask_for_base(now)
         if not ticked.kept:
             return now.steady + _AGAIN
         if ticked.records and following.standing.prompt:
@@ -124,11 +138,16 @@ class Recorder:
         self._failure, self._away, self._away_ns = None, None, 0
         standing = following.standing
         if standing.based:
-            self._safe_at = now.steady
+            self._safe_at = now.steady - standing.unread
         waits = self._read_base(following, standing, now)
         if waits or (standing.based and not standing.due and self._reading is None):
             self._base_due = None
-        elif self._base_due is None:
+        else:
+            self._ask_for_base(now)
+
+    def _ask_for_base(self, now: Now) -> None:
+        """Have a point made: it gives a base, also where the vault is away and the point cannot be."""
+        if self._base_due is None:
             self._base_due = now.steady + _BASE_FIRST
         elif now.steady >= self._base_due:
             self._base_due = now.steady + _BASE_AGAIN
@@ -179,6 +198,7 @@ class Recorder:
         if self._shop is not None:
             self._shop.close()
         self._shop = fresh
+        _remember(fresh)
         following.move_to(parts)
         return True
 
@@ -207,12 +227,19 @@ class Recorder:
             holds=following is not None,
             # by the clock of now: while a long verb keeps the loop, nothing is recorded, and that has to show
             behind=None if self._safe_at is None else max(0.0, clock().steady - self._safe_at),
-            note=(following.dropped if following else "") or (standing.reason if standing else ""),
+            note=self._note(following, standing),
             failure=self._failure or self._unread,
             base=self._base_now(standing) if standing else None,
             unsafe=standing.unsafe if standing else None,
             waiting=self._waiting(following.spool, clock()) if following else None,
         )
+
+    def _note(self, following: Following | None, standing: Standing | None) -> str:
+        if following is None or standing is None:
+            return ""
+        if self._away is not None and not standing.based:
+            return following.baseless or _NOTHING_KEPT
+        return following.dropped or standing.reason
 
     def _base_now(self, standing: Standing) -> BaseNow | None:
         reading = self._reading
@@ -246,6 +273,11 @@ class Recorder:
         if clock().steady < self._pause_until:
             return -1
         return standing.file if standing and standing.prompt else -1
+
+
+def _remember(shop: Workshop) -> None:
+    with contextlib.suppress(KnowngoodError):  # it is for another day
+        shop.remember_vault()
 
 
 def _pause_after(began: float, ended: float) -> float:

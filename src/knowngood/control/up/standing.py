@@ -16,7 +16,8 @@ from knowngood.core.progress import Progress
 
 _STUCK_IDLE = 60.0
 _STUCK_AT_WORK = 900.0
-"""Seconds without any movement after which the loop counts as stuck. At work, that is: while no counter changes."""
+"""Seconds without any movement after which the loop counts as stuck. At work, that is: while no counter changes, or
+while it is recorded what changed: a million files at once take minutes on a busy machine."""
 
 
 class Standing:
@@ -32,6 +33,7 @@ class Standing:
         self._failures: dict[str, Failure] = {}
         self._pulse: tuple[object, float] = (None, 0.0)
         self.doing: tuple[Obligation, int, Progress] | None = None
+        self.recording = False  # what changed
         self.waiting_for = ""
         self.stopping = False
         self.beats = 0
@@ -95,7 +97,7 @@ class Standing:
             beat += (counters.files, counters.bytes, counters.landed_bytes, len(counters.phases))
         if beat != self._pulse[0]:
             self._pulse = (beat, now)
-        return now - self._pulse[1] < (_STUCK_AT_WORK if doing else _STUCK_IDLE)
+        return now - self._pulse[1] < (_STUCK_AT_WORK if doing or self.recording else _STUCK_IDLE)
 
     def running(self, now: Now) -> Running:
         """All of it."""

@@ -9,6 +9,7 @@ import contextlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from knowngood.control.derived import without_derived
 from knowngood.control.files import read_bounded, write_durably
 from knowngood.control.home import Home
 from knowngood.control.keyring import load_writer
@@ -85,9 +86,14 @@ def make_point(
     """
     wish = wish or Wish()
     with _at_work(home, plugins, f"protect {service}") as shop:
-        spec = get_service(home, service)
-        parts = shop.parts()
-        watch(parts.progress)
+        spec = without_derived(home, get_service(home, service))
+        watch(shop.progress)
+        try:
+            parts = shop.parts()
+        except KnowngoodError:
+            for each in followed(spec).values():  # no point can be made: but what changes from now on can be kept
+                each.base_here(shop.progress)
+            raise
         newest = newest_points(home, parts.catalog, service, parts.host)
         if known is not None and newest.point is not None and newest.point.id != known:
             return newest

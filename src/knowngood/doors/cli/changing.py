@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from knowngood.control.changes import Difference, ServiceChange
+from knowngood.control.derived import ours_inside
 from knowngood.control.up.client import nudge
 from knowngood.doors.cli.describe import component_text, kept_text
 from knowngood.doors.cli.session import Session
@@ -26,7 +27,7 @@ def change(
             planned = plan()
             path = planned.carry_out(session.home)
         nudge(session.home)
-    for warning in [*planned.warnings(), *missing_paths(planned)]:
+    for warning in [*planned.warnings(), *missing_paths(planned), *_ours(session, planned)]:
         session.out.warn(warning)
     session.out.result(
         document,
@@ -40,6 +41,12 @@ def missing_paths(planned: ServiceChange) -> list[str]:
     known = planned.before.components if planned.before else ()
     new = [each for each in (planned.after.components if planned.after else ()) if each not in known]
     return [f"{each.path} does not exist now" for each in new if each.path and not os.path.lexists(each.path)]
+
+
+def _ours(session: Session, planned: ServiceChange) -> list[str]:
+    """What of a service that becomes another one is our own."""
+    changed = planned.after is not None and planned.action in ("create", "change")
+    return list(ours_inside(session.home, planned.after)) if changed and planned.after else []
 
 
 def tell_change(session: Session, planned: ServiceChange, path: str | None, *, dry_run: bool, then: str = "") -> None:

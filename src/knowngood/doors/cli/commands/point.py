@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from knowngood.control.derived import without_derived
 from knowngood.control.services import get_service
 from knowngood.core.errors import KnowngoodError, UsageError
 from knowngood.core.model import Level, ServiceSpec
@@ -34,7 +35,7 @@ def point(
     if held and quiesced:
         raise UsageError("a quiesced point is held as well", hint="leave --held out")
     level = Level.QUIESCED if quiesced else Level.HELD
-    service = get_service(session.home, name)
+    service = without_derived(session.home, get_service(session.home, name))
     return made_by(session, service, label, level, lambda: _here(session, service, label, level))
 
 

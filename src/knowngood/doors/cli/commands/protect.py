@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from knowngood.control.derived import without_derived
 from knowngood.control.services import get_service
 from knowngood.control.up.client import keeper_holds, point_by_keeper
 from knowngood.core.errors import Busy, ExitStatus
@@ -34,7 +35,7 @@ def protect(
 ) -> int:
     """Make a point."""
     session = current(context)
-    service = get_service(session.home, name)
+    service = without_derived(session.home, get_service(session.home, name))
     return made_by(session, service, label, Level.CUT, lambda: _here(session, service, label))
 
 

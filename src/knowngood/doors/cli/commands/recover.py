@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
+from knowngood.control.derived import without_derived
 from knowngood.control.former import note_former
 from knowngood.control.services import find_service
 from knowngood.core.errors import ExitStatus, KnowngoodError, UsageError
@@ -164,7 +165,8 @@ def _lost(moment: Moment) -> float:
 def _defined(session: Session, name: str) -> ServiceSpec | None:
     """The service as it is defined now; None where it is not, or cannot be read: then it comes back all the same."""
     with suppress(KnowngoodError):
-        return find_service(session.home, name)
+        found = find_service(session.home, name)
+        return without_derived(session.home, found) if found else None
     return None
 
 

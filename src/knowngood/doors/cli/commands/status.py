@@ -285,6 +285,8 @@ def _behind_texts(follower: FollowerState) -> Iterator[str]:
         yield f"a base of '{name}' is being read, {done}; {meanwhile}"
     if follower.waiting:
         yield _waiting_text(follower, follower.waiting)
+        if follower.behind is None and follower.note:
+            yield f"'{name}': {follower.note}"
         return
     why = follower.failure.message if follower.failure else "" if follower.unsafe else follower.note
     if follower.behind is not None and (why or follower.behind > _BEHIND):

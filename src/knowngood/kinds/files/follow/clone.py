@@ -26,6 +26,7 @@ class Clone:
     steady: bool
     cost: float  # seconds for which writers had to wait, at most
     row: bytes = b""
+    begun: float = 0.0  # before it was made, by the clock of `Clones`, as is the next one
     rests_until: float = 0.0
 
     @property

@@ -75,6 +75,7 @@ class Clones:
         """Make a clone of an open file of an open directory (port Witness)."""
         if file.st_size < self.least:
             return None
+        begun = self._clock()
         try:
             if self._free(fd) < SHORT:
                 self._scarce(0)
@@ -88,6 +89,7 @@ class Clones:
             self.none, self.reason = False, ""
         if len(self._held) >= self.files:
             self._held.pop(min(self._held, key=lambda each: self._held[each].size)).close()
+        made.begun = begun
         self._held[made.fd] = made
         return made
 
@@ -145,6 +147,11 @@ class Clones:
         """Whether a file was cloned so short a while ago that it has to wait."""
         found = self._kept.get(inode)
         return found is not None and self._clock() < found.rests_until
+
+    def age(self, inode: Inode) -> float:
+        """For how many seconds nobody has read a file that has a clone: since before that was made."""
+        found = self._kept.get(inode)
+        return max(0.0, self._clock() - found.begun) if found is not None else 0.0
 
     def mind_room(self) -> None:
         """Give back what clones hold where room gets scarce."""

@@ -102,6 +102,7 @@ class FilesFollower:
         self._batch: _Batch | None = None
         self._late = False  # whether there was a look since it was given
         self._length = 0  # of the log since the base, in records
+        self._unread = 0.0  # seconds for which nobody has read what changed and rests
         self._told = 0  # how often the watcher told of something
         self._still = Still(self._changes)
 
@@ -113,7 +114,9 @@ class FilesFollower:
         reason = "; ".join(each for each in reasons if each)
         based, file = self._base is not None, self._watch.fileno()
         holder = None if self._mapped or traits.feed == SCAN else self._still
-        return Standing(self._level, reason, based, file, due=self._is_long, holder=holder, unheld=True)
+        return Standing(
+            self._level, reason, based, file, due=self._is_long, holder=holder, unheld=True, unread=self._unread
+        )
 
     @property
     def _is_long(self) -> bool:
@@ -139,10 +142,13 @@ class FilesFollower:
 
     def look(self) -> bool:
         """Take in what may have changed; whether anything did. Raises NotFound when the component is gone."""
+        self._unread = 0.0
         if not self._look():
             return False
         if self._clones is not None and self._state is not None:
-            for place in resting(self._clones, self._state, self._seen):
+            rest = resting(self._clones, self._state, self._seen)
+            self._unread = max(rest.values(), default=0.0)
+            for place in rest:
                 del self._seen[place]
                 self._dirty.entries.add(place)
         return bool(self._seen)

@@ -120,15 +120,18 @@ def hold_all(clones: Clones, folders: Folders, tree: TreeReader, read_ns: int) -
     clones.let_go()
 
 
-def resting(clones: Clones, state: State, rows: Mapping[Place, bytes | None]) -> set[Place]:
-    """Of what was seen to have changed: files that were cloned so short a while ago that they have to wait."""
-    found: set[Place] = set()
+def resting(clones: Clones, state: State, rows: Mapping[Place, bytes | None]) -> dict[Place, float]:
+    """Of what was seen to have changed: files that were cloned so short a while ago that they have to wait, and for how
+    many seconds nobody has read them."""
+    found: dict[Place, float] = {}
     for place, row in rows.items():
         fields = ROW.unpack(row) if row else None
         if fields and fields[_SIZE] >= clones.least and fields[_LINKS] == 1 and is_file(fields[_MODE]):
             known = state.find(place)
             if known and known.entry.inode == fields[_INODE] and known.entry.links == 1:
-                found |= {place} if clones.rests(inode_of(known.entry)) else set()
+                inode = inode_of(known.entry)
+                if clones.rests(inode):
+                    found[place] = clones.age(inode)
     return found
 
 

@@ -148,7 +148,8 @@ class Watcher:
         except NotADirectoryError:
             return NoFeed("it is a single file")
         except (OSError, Lost) as wrong:
-            return NoFeed(f"the component cannot be watched: {wrong}", passing=True)
+            said = os.strerror(wrong.errno or 0).lower() if isinstance(wrong, OSError) else str(wrong)
+            return NoFeed(f"the component cannot be watched: {said}", passing=True)
         mount = root.mount(table)
         if mount is None or not is_watchable(mount.kind):
             kind = os.fsdecode(mount.kind) if mount else "that is not known"
