@@ -67,6 +67,8 @@ def _versions(user: User, data: Path, count: int) -> list[tuple[str, bytes]]:
     waiting, seen = _waits(user, 0), []
     for number in range(count):
         (data / "note").write_bytes(b"version %d" % number)
+        waiting = _waits(user, waiting)  # that may have been a base, which had read the file before
+        (data / "poke").write_bytes(b"%d" % number)
         waiting = _waits(user, waiting)
         seen.append((iso_text(now_ns()), b"version %d" % number))
     return seen
