@@ -52,6 +52,7 @@ class Home:
     up.sock                 where it answers
     tidied                  when the home was last tidied
     lapses.json             what could have been lost at worst, and when writes were not waited for
+    promises.json           for how long promises were kept, late and broken on each day
     drills/NAME/…           signed reports of drills, as JSON and to be read
     sandboxes/              which private folders are in use; what is there and unlocked was left behind
     checks/                 scripts that services name by a relative path
@@ -119,6 +120,11 @@ class Home:
     def lapses(self) -> str:
         """How well promises were kept; may be deleted."""
         return os.path.join(self.path, "lapses.json")
+
+    @property
+    def promises(self) -> str:
+        """How promises stood on each day; may be deleted, and then those days are unknown."""
+        return os.path.join(self.path, "promises.json")
 
     @property
     def drills(self) -> str:

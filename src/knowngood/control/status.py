@@ -7,10 +7,10 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from knowngood.control.home import Home
 from knowngood.control.lapses import Breach, Lapses, risk_of
+from knowngood.control.promises import State
 from knowngood.control.proof import Amiss, Proof, amiss, proof_of
 from knowngood.control.services import Broken, list_services
 from knowngood.control.up.client import running
@@ -27,15 +27,6 @@ from knowngood.vault.forget import bad_packs
 NOT_RUNNING = "knowngood up is not running"
 _A_LITTLE = 5.0
 """Seconds by which a clock may have been corrected."""
-
-
-class State(StrEnum):
-    """How a promise stands, worst first. They are four things: to know nothing is not to be well."""
-
-    BROKEN = "broken"  # not kept, and it will not be until somebody does something
-    LATE = "late"  # not kept just now
-    UNKNOWN = "unknown"  # nobody can say, or nothing is promised
-    KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,7 @@ COMMANDS = {
     "point": _in("point", "Make a point at one instant that all components have in common", PROTECT),
     "up": _in("up", "Keep the promises: points on schedule, until it is stopped", PROTECT),
     "status": _in("status", "Could data be lost, and how much? Every service, worst first", PROTECT),
+    "promises": _in("promises", "Show how promises were kept on each day", PROTECT),
     "points": _in("points", "List the points of a service", PROTECT, "points_app"),
     "timeline": _in("timeline", "Show which moments can be had, and why others cannot", PROTECT),
     "recover": _in("recover", "Bring back a service, a component, or single paths", PROTECT),

@@ -1,0 +1,76 @@
+"""The desk: what pages are made of, read from a home as the documents of docs/json.md. It changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from knowngood.control.drills import kept_reports
+from knowngood.control.home import Home
+from knowngood.control.plugins import Plugins
+from knowngood.control.promises import DAYS
+from knowngood.control.services import get_service
+from knowngood.control.status import assess, headline
+from knowngood.control.workshop import Workshop
+from knowngood.doors.cli.commands.promises import promises_shape
+from knowngood.doors.cli.commands.status import status_shape
+from knowngood.doors.cli.commands.timeline import timeline_shape
+from knowngood.doors.cli.moments import point_shape
+from knowngood.flow.parts import Parts
+from knowngood.flow.points import checkpoints_of
+from knowngood.flow.timeline import timelines
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """A home and what can be plugged in. Every question opens the vault anew, as a command does."""
+
+    home: Home
+    plugins: Plugins
+
+    @contextmanager
+    def open(self) -> Iterator[Workshop]:
+        """The home's workshop, for one question."""
+        shop = Workshop(self.home, self.plugins)
+        try:
+            yield shop
+        finally:
+            shop.close()
+
+    @contextmanager
+    def parts(self) -> Iterator[Parts]:
+        """What the verbs of the flow are given, for one question."""
+        with self.open() as shop:
+            yield shop.parts()
+
+    def status(self, service: str | None = None) -> tuple[dict[str, Any], str, Exception | None]:
+        """`status`, the sentence over it, and what keeps the vault from being looked at."""
+        with self.open() as shop:
+            report = assess(shop, service)
+        return status_shape(report), headline(report), report.trouble or report.silent
+
+    def promises(self, service: str = "", days: int = DAYS) -> dict[str, Any]:
+        """`promises`."""
+        return promises_shape(self.home, service, days)
+
+    def points(self, service: str) -> list[dict[str, Any]]:
+        """The points of `points`, newest first."""
+        with self.parts() as parts:
+            found = parts.catalog.points(service)
+            if not found:
+                get_service(self.home, service)  # raises NotFound, and says which names there are
+            return [point_shape(each, checkpoints_of(each, parts)) for each in found]
+
+    def timeline(self, service: str) -> dict[str, Any]:
+        """`timeline`. Raises Locked where the log cannot be read here."""
+        with self.parts() as parts:
+            return timeline_shape(service, timelines(service, parts))
+
+    def drills(self, service: str | None = None) -> list[dict[str, Any]]:
+        """The reports of `drills`, newest first."""
+        with self.open() as shop:
+            judged = shop.catalog.judgements()
+        found = kept_reports(self.home, judged, service)
+        return [{"signed": each.signed, "judged": each.judged is True, "report": each.report} for each in found]
