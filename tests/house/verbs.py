@@ -26,6 +26,7 @@ from knowngood.core.instants import now_ns
 from knowngood.core.model import Problem
 from knowngood.core.ports import Recovered
 from knowngood.doors.cli.commands import mount, point, protect
+from knowngood.doors.console import serving
 from knowngood.doors.mount.shelf import Listing, Shelf
 from knowngood.flow.parts import Parts
 from knowngood.kinds.files import FilesKind
@@ -42,7 +43,7 @@ WITHOUT_DOCUMENT = {"cat", "up"}
 
 VERBS = {
     "init", "service list", "service discover", "service adopt", "protect", "point", "drill", "drills",
-    "status", "promises", "points", "timeline", "recover", "undelete", "ls",
+    "status", "promises", "serve", "points", "timeline", "recover", "undelete", "ls",
     "find", "diff", "history", "mount", "expire", "undo", "tidy", "doctor",
     "vault status", "vault check", "vault scrub", "vault rebuild", "vault collect", "vault reserve",
     "vault keys show", "vault keys kit", "vault keys passphrase", "vault keys rotate", "vault keys restore",
@@ -203,6 +204,8 @@ def _looking(played: Play, first: str) -> None:
     played.says("diff", "shop")
     for path in ("going", "came"):
         played.says("history", "shop", path)
+    with patch.object(serving, "serve", lambda *_: None):
+        played.says("serve", "--port", "0")
     with patch.object(mount, "serve", _glance):
         played.says("mount", played.user.folder)
 

@@ -53,6 +53,7 @@ class Home:
     tidied                  when the home was last tidied
     lapses.json             what could have been lost at worst, and when writes were not waited for
     promises.json           for how long promises were kept, late and broken on each day
+    kit-kept                of which vault somebody has said that its recovery kit is kept elsewhere
     drills/NAME/…           signed reports of drills, as JSON and to be read
     sandboxes/              which private folders are in use; what is there and unlocked was left behind
     checks/                 scripts that services name by a relative path
@@ -120,6 +121,11 @@ class Home:
     def lapses(self) -> str:
         """How well promises were kept; may be deleted."""
         return os.path.join(self.path, "lapses.json")
+
+    @property
+    def kit_kept(self) -> str:
+        """Of which vault somebody has said that its recovery kit is kept elsewhere."""
+        return os.path.join(self.path, "kit-kept")
 
     @property
     def promises(self) -> str:

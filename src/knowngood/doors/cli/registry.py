@@ -33,6 +33,7 @@ COMMANDS = {
     "protect": _in("protect", "Make a point of a service", PROTECT),
     "point": _in("point", "Make a point at one instant that all components have in common", PROTECT),
     "up": _in("up", "Keep the promises: points on schedule, until it is stopped", PROTECT),
+    "serve": _in("serve", "Serve the console to browsers of this machine", PROTECT),
     "status": _in("status", "Could data be lost, and how much? Every service, worst first", PROTECT),
     "promises": _in("promises", "Show how promises were kept on each day", PROTECT),
     "points": _in("points", "List the points of a service", PROTECT, "points_app"),

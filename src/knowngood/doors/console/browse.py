@@ -7,7 +7,7 @@ from typing import Any
 
 from knowngood.core.sizes import bytes_text
 from knowngood.doors.console.inside import MOST, PREVIEW, Place
-from knowngood.doors.console.pages import url
+from knowngood.doors.console.pages import packed, url
 
 Document = Mapping[str, Any]
 _HEX_BYTES = 1024
@@ -30,7 +30,7 @@ def _common(place: Place, found: Document) -> dict[str, Any]:
             {**each, "url": url(f"{here}/browse", at=found["at"], component=each["name"])}
             for each in found["components"]
         ],
-        "path": place.path,
+        "pick": packed(only, place.path),
         "crumbs": _crumbs(place, found, only),
     }
 
@@ -82,9 +82,9 @@ def _row(entry: Document, place: Place, found: Document, *, whole: bool = False)
         **entry,
         "name": name or entry["component"],
         "url": address,
-        "value": url("", component=entry["component"], path=entry["path"]).lstrip("?"),
+        "value": packed(entry["component"], entry["path"]),
         "size_text": bytes_text(entry["size"]) if entry["type"] == "file" else "",
-        "sign": {"directory": "📁", "symlink": "↪", "file": "📄"}.get(entry["type"], "⚙"),
+        "sign": {"directory": "▸", "file": ""}.get(entry["type"], "·"),
     }
 
 

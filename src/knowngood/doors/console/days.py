@@ -10,8 +10,8 @@ from typing import Any
 
 from knowngood.core.sizes import span_text
 
-SIGNS = {"kept": "", "late": "–", "broken": "×", "unknown": "?"}
-"""What stands on a day beside its colour."""
+SIGNS = {"kept": "", "late": "–", "broken": "×", "unknown": ""}
+"""What stands on a day beside its colour; an unknown one is empty, and has an edge."""
 _CELL = 12
 _TOP = 12
 _LEFT = 26

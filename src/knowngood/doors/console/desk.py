@@ -7,20 +7,26 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from knowngood.control.doctor import Advice, examine
 from knowngood.control.drills import kept_reports
 from knowngood.control.home import Home
 from knowngood.control.plugins import Plugins
 from knowngood.control.promises import DAYS
+from knowngood.control.report import vault_state
 from knowngood.control.services import get_service
 from knowngood.control.status import assess, headline
 from knowngood.control.workshop import Workshop
+from knowngood.core.instants import SECOND, now_ns
 from knowngood.doors.cli.commands.promises import promises_shape
 from knowngood.doors.cli.commands.status import status_shape
 from knowngood.doors.cli.commands.timeline import timeline_shape
+from knowngood.doors.cli.commands.vault import state_shape
 from knowngood.doors.cli.moments import point_shape
 from knowngood.flow.parts import Parts
 from knowngood.flow.points import checkpoints_of
 from knowngood.flow.timeline import timelines
+
+_GROWTH_NS = 30 * 86400 * SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +73,24 @@ class Desk:
         """`timeline`. Raises Locked where the log cannot be read here."""
         with self.parts() as parts:
             return timeline_shape(service, timelines(service, parts))
+
+    def components(self, service: str) -> list[str]:
+        """The names of the components that its newest point has, or that it is defined with. Raises NotFound."""
+        with self.parts() as parts:
+            if points := parts.catalog.points(service):
+                return [each.component for each in checkpoints_of(points[0], parts)]
+        return [each.name for each in get_service(self.home, service).components]
+
+    def vault(self) -> tuple[dict[str, Any], list[Advice], tuple[int, float]]:
+        """`vault status`, what the doctor finds, and how many new bytes the points of so many seconds brought."""
+        with self.open() as shop:
+            parts = shop.parts()
+            state = state_shape(vault_state(parts, shop.home.vault_path()))
+            since = now_ns() - _GROWTH_NS
+            recent = [each for each in parts.catalog.points() if each.received_ns >= since]
+            new = sum(each.totals.landed_bytes for point in recent for each in checkpoints_of(point, parts))
+            first = min((each.received_ns for each in recent), default=now_ns())
+            return state, examine(shop), (new, (now_ns() - first) / SECOND)
 
     def drills(self, service: str | None = None) -> list[dict[str, Any]]:
         """The reports of `drills`, newest first."""

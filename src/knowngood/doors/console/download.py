@@ -1,5 +1,5 @@
-"""A file of a moment, sent as it is. One thread reads it, as the vault's catalog belongs to the thread that opened it; a
-few pieces at most wait until the browser takes them."""
+"""A file of a moment, sent as it is. One thread reads it, as the vault's catalog belongs to the thread that opened it;
+a few pieces at most wait until the browser takes them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
-from knowngood.core.errors import KnowngoodError
 from knowngood.doors.console import asking
 from knowngood.doors.console.desk import Desk
 from knowngood.doors.console.inside import Place, opened_file
@@ -24,16 +23,11 @@ _LOOK = 1.0  # seconds after which the reader looks whether anybody is still the
 
 
 async def download(desk: Desk, request: Request) -> Response:
-    """The content of a file, to be saved and never to be shown."""
-    try:
-        asked = asking.query(request)
-        place = Place(
-            asking.service_in(request), asked.one("at") or "latest", asked.one("component"), asked.one("path")
-        )
-        reading = Reading(desk, place)
-        shape = await run_in_threadpool(reading.begin)
-    except KnowngoodError as wrong:
-        return asking.failure(wrong, {"who": "", "token": ""})
+    """The content of a file, to be saved and never to be shown. Raises as `opened_file` does."""
+    asked, service = asking.query(request), asking.service_in(request)
+    place = Place(service, asked.one("at") or "latest", asked.one("component"), asked.one("path"))
+    reading = Reading(desk, place)
+    shape = await run_in_threadpool(reading.begin)
     entry = shape["entry"]
     name = quote(entry["path"].rpartition("/")[2] or place.service, safe="", errors="surrogateescape")
     headers = {

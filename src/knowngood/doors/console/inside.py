@@ -17,7 +17,7 @@ from knowngood.doors.console.desk import Desk
 from knowngood.flow import look
 from knowngood.flow.choose import chosen_moment
 from knowngood.flow.moment import Moment
-from knowngood.flow.state import evidence
+from knowngood.flow.state import State, evidence
 
 PAGE = 200
 """Entries on one page."""
@@ -53,7 +53,7 @@ def listing(desk: Desk, place: Place, after: str = "") -> dict[str, Any]:
                 if len(entries) > PAGE:
                     entries.pop()
                     more = entries[-1]["path"].rpartition("/")[2]
-            return {**_head(moment, opened), "entries": entries, "more": more}
+            return {**head(moment, [each.state for each in opened]), "entries": entries, "more": more}
 
 
 def find(desk: Desk, place: Place, pattern: str) -> dict[str, Any]:
@@ -67,7 +67,11 @@ def find(desk: Desk, place: Place, pattern: str) -> dict[str, Any]:
             )
             with closing(found):
                 entries = list(islice(found, MOST + 1))
-            return {**_head(moment, opened), "entries": entries[:MOST], "more": len(entries) > MOST}
+            return {
+                **head(moment, [each.state for each in opened]),
+                "entries": entries[:MOST],
+                "more": len(entries) > MOST,
+            }
 
 
 def compare(desk: Desk, place: Place, other: str) -> dict[str, Any]:
@@ -87,8 +91,8 @@ def compare(desk: Desk, place: Place, other: str) -> dict[str, Any]:
             with closing(changes):
                 shown = list(islice(changes, MOST + 1))
             return {
-                "old": _head(old, lefts),
-                "new": _head(new, rights),
+                "old": head(old, [each.state for each in lefts]),
+                "new": head(new, [each.state for each in rights]),
                 "changes": shown[:MOST],
                 "more": len(shown) > MOST,
             }
@@ -103,7 +107,10 @@ def opened_file(desk: Desk, place: Place) -> Iterator[tuple[dict[str, Any], Iter
             entry = view.tree.lookup(look.inside(view.checkpoint, place.path))
             if entry.is_directory:
                 raise UsageError(f"'{place.path}' is a folder", hint="recover it as a whole")
-            shape = {**_head(moment, opened), "entry": entry_shape(view.checkpoint.component, entry)}
+            shape = {
+                **head(moment, [each.state for each in opened]),
+                "entry": entry_shape(view.checkpoint.component, entry),
+            }
             yield shape, (look.content(view, place.path) if entry.is_file else iter(()))
 
 
@@ -119,27 +126,26 @@ def preview(desk: Desk, place: Place) -> dict[str, Any]:
     raise NotFound(f"there is no '{place.path}'")
 
 
-def _head(moment: Moment, opened: Sequence[look.View]) -> dict[str, Any]:
+def head(moment: Moment, states: Sequence[State]) -> dict[str, Any]:
     """The moment, how to name just this one again, and what it has."""
-    states = [view.state for view in opened]
     replayed = any(aim.until is not None for aim in moment.aims)
-    found = evidence(moment, states)
+    found = evidence(moment, list(states))
     return {
         "at": iso_text(found.at_ns) if replayed else moment.point.id.hex(),
-        "moment": moment_shape(moment, states),
-        "moment_text": moment_text(moment, states),
+        "moment": moment_shape(moment, list(states)),
+        "moment_text": moment_text(moment, list(states)),
         "components": [
             {"name": each.checkpoint.component, "kind": each.checkpoint.kind, "path": each.checkpoint.source}
-            for each in opened
+            for each in states
         ],
         "all_components": [aim.stand.checkpoint.component for aim in moment.aims],
-        "limits": list(_limits(moment, opened)),
+        "limits": list(_limits(moment, states)),
     }
 
 
-def _limits(moment: Moment, opened: Sequence[look.View]) -> Iterator[str]:
-    for each in opened:
-        state, name = each.state, each.checkpoint.component
+def _limits(moment: Moment, states: Sequence[State]) -> Iterator[str]:
+    for state in states:
+        name = state.checkpoint.component
         if state.thinned:
             yield f"{name}: the log of that time is not kept any more; this is the point before it"
         elif moment.asked_ns is not None and state.sequence is not None and not state.covered:

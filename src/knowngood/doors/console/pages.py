@@ -50,6 +50,11 @@ def url(path: str, /, **query: str | list[str] | None) -> str:
     return quote(path, safe="/", errors="surrogateescape") + ("?" + words if words else "")
 
 
+def packed(component: str, path: str) -> str:
+    """A component and a path in it as one word of a form, whatever bytes the path has."""
+    return url("", component=component, path=path).lstrip("?")
+
+
 def _visible(value: Any) -> Any:
     """Whatever a template prints: text that cannot hide, or steer, anything."""
     return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
