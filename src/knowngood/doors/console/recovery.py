@@ -167,13 +167,12 @@ def _part(each: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _counts(each: Mapping[str, Any]) -> Iterator[str]:
-    if each["create"]:
-        yield f"{count_text(each['create'], 'thing')} that are not there: created"
-    if each["rewrite"]:
-        yield f"{count_text(each['rewrite'], 'thing')} whose content differs: made as it was"
-    if each["attributes"]:
-        yield f"{count_text(each['attributes'], 'thing')} with other owners, rights or times: made as they were"
-    if each["delete"]:
-        yield f"{count_text(each['delete'], 'thing')} that were not there then: DELETED"
+    told = {
+        "create": "to create: not there now",
+        "rewrite": "to make as it was: the content differs",
+        "attributes": "to set owner, rights or times of",
+        "delete": "to DELETE: not there then",
+    }
+    yield from (f"{count_text(each[what], 'thing')} {text}" for what, text in told.items() if each[what])
     if each["write_bytes"]:
         yield f"at most {bytes_text(each['write_bytes'])} are written"
