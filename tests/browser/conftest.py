@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
@@ -103,16 +103,15 @@ class Browser:
 
     def complaints(self) -> list[str]:
         """What the browser has said since it was asked last: errors of scripts, and what the policy has refused."""
-        return [each["message"] for each in self.driver.get_log("browser")]  # pyright: ignore[reportUnknownMemberType]
+        return [each["message"] for each in self.driver.get_log("browser")]
 
 
-@pytest.fixture(scope="session")
-def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One for all tests."""
+@contextmanager
+def chromium(folder: Path) -> Iterator[Browser]:
+    """A browser whose files are in this folder, while the block runs. Raises LookupError where there is none."""
     program, leader = which("chromium"), which("chromedriver")
     if not program or not leader:
-        pytest.skip("needs chromium and chromedriver; see tools/system-packages")
-    folder = tmp_path_factory.mktemp("browser")
+        raise LookupError("chromium and chromedriver are needed; see tools/system-packages")
     options = webdriver.ChromeOptions()
     for each in (*_OPTIONS, f"--user-data-dir={folder}/profile"):
         options.add_argument(each)
@@ -126,6 +125,16 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
         yield Browser(driver)
     finally:
         driver.quit()
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    """One for all tests."""
+    with ExitStack() as ending:
+        try:
+            yield ending.enter_context(chromium(tmp_path_factory.mktemp("browser")))
+        except LookupError as wrong:
+            pytest.skip(str(wrong))
 
 
 @dataclass

@@ -12,8 +12,9 @@ from knowngood.doors.cli.words import count_text
 
 Document = Mapping[str, Any]
 
-SPANS = {"hour": 3600, "day": 86400, "week": 7 * 86400, "month": 31 * 86400, "year": 366 * 86400}
+SPANS = {"minutes": 600, "hour": 3600, "day": 86400, "week": 7 * 86400, "month": 31 * 86400, "year": 366 * 86400}
 """How much of a timeline is shown at once; seconds."""
+_SPAN_WORDS = {"minutes": "these ten minutes"}
 WIDTH, LEFT, LANE, TOP = 1000, 110, 22, 34
 _TICKS = 6
 _MOST_FACTS = 5000
@@ -86,7 +87,7 @@ def timeline_values(
         "at": chosen // SECOND,
         "at_text": when_text(chosen),
         "facts": json.dumps(_facts(shown, components)),
-        "summary": f"{count_text(len(shown), 'point')} in this {span}, of {len(points)}",
+        "summary": f"{count_text(len(shown), 'point')} in {_SPAN_WORDS.get(span, 'this ' + span)}, of {len(points)}",
         "table": shown[:50],
         "gaps": [text for lane in lanes for text in lane["gap_texts"]],
         "left": LEFT,
