@@ -156,3 +156,36 @@ def test_a_service_is_described(visitor: Visitor, tmp_path: Path) -> None:
     assert visitor.posts("/services/new", token=visitor.token, yaml=text).headers["location"] == "/services/wiki"
     assert visitor.posts("/services/wiki/policy", token=visitor.token, rpo="10m").status == 303
     assert visitor.user.asks("policy", "show", "wiki")["policy"]["rpo"] == 600
+
+
+def test_a_locked_vault_is_opened_for_a_while(tmp_path: Path, data: Path) -> None:
+    """With its passphrase, until somebody locks it; commands that are begun have the key too."""
+    user = User(tmp_path)
+    secret = tmp_path / "secret"
+    secret.write_text("open sesame\n")
+    user.does("init", "--vault", user.vault, "--passphrase-file", secret)
+    user.does("service", "add", "shop", "--files", data)
+    user.protects()
+    (data / "file").unlink()
+    visitor = Visitor(user)
+    visitor.signs_in()
+    address = "/services/shop/browse?component=data"
+    shut = visitor.gets(address)
+    assert (shut.status, f'name="next" value="{html.escape(address)}"' in shut.text) == (423, True)
+    wrong = visitor.posts("/unlock", token=visitor.token, passphrase="guess", next=address)
+    assert (wrong.status, visitor.gets(address).status) == (423, 423)
+    opened = visitor.posts("/unlock", token=visitor.token, passphrase="open sesame", next=address)
+    assert (opened.status, opened.headers["location"]) == (303, address)
+    assert "Lock the vault" in visitor.gets(address).text
+    shown = visitor.gets("/services/shop/recover?plan=1&at=latest&where=original").text
+    fields = dict(re.findall('type="hidden" name="(print|at)" value="([^"]+)"', shown))
+    begun = visitor.posts("/services/shop/recover", token=visitor.token, **fields)
+    job = visitor.console.jobs.get(begun.headers["location"].rpartition("/")[2])
+    assert "recovery" not in job.command
+    told = visitor.gets(f"/jobs/{job.id}/events").text
+    assert '"ended": true' in told
+    assert (job.state, job.error) == ("done", {})
+    assert (data / "file").read_text() == "content"
+    visitor.posts("/lock", token=visitor.token)
+    assert visitor.gets(address).status == 423
+    visitor.console.jobs.end()

@@ -14,7 +14,7 @@ from knowngood.control.forms import read_service
 from knowngood.control.kit import note_kit_is_kept
 from knowngood.control.services import find_service, get_service, with_files
 from knowngood.control.up.client import nudge
-from knowngood.core.errors import KnowngoodError, UsageError
+from knowngood.core.errors import KnowngoodError, Locked, UsageError
 from knowngood.core.model import ServiceSpec
 from knowngood.doors.cli.commands.policy import with_settings
 from knowngood.doors.console.asking import HEADERS, Words, page, service_in
@@ -38,7 +38,10 @@ def recover(console: Console, request: Request, form: Words, _: Person) -> Respo
     wanted = Wanted.of(service_in(request), form)
     require_same(console.desk, wanted, form.one("print"))
     job = console.jobs.start(
-        [*wanted.command(), "--yes"], f"Recovery of {wanted.service}", url(f"/services/{wanted.service}")
+        [*wanted.command(), "--yes"],
+        f"Recovery of {wanted.service}",
+        url(f"/services/{wanted.service}"),
+        console.desk.keyhole.key(),
     )
     return see(f"/jobs/{job.id}")
 
@@ -46,7 +49,9 @@ def recover(console: Console, request: Request, form: Words, _: Person) -> Respo
 def drill(console: Console, request: Request, _: Words, __: Person) -> Response:
     """Rehearse a recovery."""
     name = get_service(console.desk.home, service_in(request)).name
-    job = console.jobs.start(["drill", name], f"Drill of {name}", url("/drills", service=name))
+    job = console.jobs.start(
+        ["drill", name], f"Drill of {name}", url("/drills", service=name), console.desk.keyhole.key()
+    )
     return see(f"/jobs/{job.id}")
 
 
@@ -55,6 +60,28 @@ def protect(console: Console, request: Request, _: Words, __: Person) -> Respons
     name = get_service(console.desk.home, service_in(request)).name
     job = console.jobs.start(["protect", name], f"A point of {name}", url(f"/services/{name}"))
     return see(f"/jobs/{job.id}")
+
+
+def unlock(console: Console, _: Request, form: Words, __: Person) -> Response:
+    """Open the vault for a while with its passphrase."""
+    with console.gate.tries.one() as failed:
+        try:
+            console.desk.unlock(form.one("passphrase").encode("utf-8", "surrogateescape"))
+        except Locked:
+            failed()
+            raise
+    return see(inner(form.one("next")))
+
+
+def lock(console: Console, _: Request, __: Words, ___: Person) -> Response:
+    """Forget the key."""
+    console.desk.keyhole.take_out()
+    return see("/")
+
+
+def inner(address: str) -> str:
+    """An address of ours, and no other one: the first page instead."""
+    return address if address.startswith("/") and not address.startswith(("//", "/\\", "/sign")) else "/"
 
 
 def stop(console: Console, request: Request, _: Words, __: Person) -> Response:
@@ -79,7 +106,8 @@ def new(console: Console, _: Request, form: Words, person: Person) -> Response:
         made = _described(console, given["yaml"]) if given["yaml"] else _of_files(console, given)
         _save(console, made, text=given["yaml"].replace("\r\n", "\n") or None)
     except KnowngoodError as wrong:
-        common = {"who": person.name, "token": person.token, "signed": True}
+        signed = {"who": person.name, "token": person.token, "signed": True}
+        common = {**signed, "open": console.desk.keyhole.look()}
         return page("new.html", {**common, "place": "home", "wrong": wrong, "given": given}, 400)
     return see(url(f"/services/{made.name}"))
 
@@ -122,6 +150,8 @@ ACTIONS: dict[str, Action] = {
     "/services/{service}/protect": protect,
     "/services/{service}/policy": policy,
     "/jobs/{job}/stop": stop,
+    "/unlock": unlock,
+    "/lock": lock,
     "/kit-kept": kit_kept,
 }
 """By address."""

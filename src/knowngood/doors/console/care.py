@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from typing import Any
@@ -58,7 +59,7 @@ def recover(console: Console, request: Request, common: Common) -> Response:
     if not asked.one("plan"):
         return page("recover.html", {**common, **recovery.choice_values(wanted, components)})
     found = recovery.plan(console.desk, wanted)
-    pinned = Wanted(name, found["at"], wanted.component, wanted.paths, wanted.to, delete=wanted.delete)
+    pinned = dataclasses.replace(wanted, at=found["at"])
     return page("recover.html", {**common, **recovery.plan_values(pinned, found, components)})
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from knowngood.control.doctor import Advice, examine
 from knowngood.control.drills import kept_reports
 from knowngood.control.home import Home
+from knowngood.control.keyring import Secrets
 from knowngood.control.plugins import Plugins
 from knowngood.control.promises import DAYS
 from knowngood.control.report import vault_state
@@ -22,6 +23,7 @@ from knowngood.doors.cli.commands.status import status_shape
 from knowngood.doors.cli.commands.timeline import timeline_shape
 from knowngood.doors.cli.commands.vault import state_shape
 from knowngood.doors.cli.moments import point_shape
+from knowngood.doors.console.keyhole import Keyhole
 from knowngood.flow.parts import Parts
 from knowngood.flow.points import checkpoints_of
 from knowngood.flow.timeline import timelines
@@ -35,13 +37,22 @@ class Desk:
 
     home: Home
     plugins: Plugins
+    keyhole: Keyhole = field(default_factory=Keyhole)
 
     @contextmanager
     def open(self) -> Iterator[Workshop]:
         """The home's workshop, for one question."""
-        shop = Workshop(self.home, self.plugins)
+        shop = Workshop(self.home, self.plugins, Secrets(recovery_key=self.keyhole.key))
         try:
             yield shop
+        finally:
+            shop.close()
+
+    def unlock(self, passphrase: bytes) -> None:
+        """Open the vault for a while. Raises Locked when that is not its passphrase."""
+        shop = Workshop(self.home, self.plugins, Secrets(passphrase=lambda: passphrase))
+        try:
+            self.keyhole.put(shop.private.recovery_key)
         finally:
             shop.close()
 

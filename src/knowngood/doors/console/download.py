@@ -20,6 +20,7 @@ from knowngood.doors.console.inside import Place, opened_file
 
 _WAITING = 4  # pieces
 _LOOK = 1.0  # seconds after which the reader looks whether anybody is still there
+_PATIENCE = 600  # looks after which nobody is, who takes nothing
 
 
 async def download(desk: Desk, request: Request) -> Response:
@@ -77,7 +78,9 @@ class Reading:
             self._give(wrong)
 
     def _give(self, what: object) -> bool:
-        while not self._nobody.is_set():
+        for _ in range(_PATIENCE):
+            if self._nobody.is_set():
+                break
             with suppress(queue.Full):
                 self._given.put(what, timeout=_LOOK)
                 return True

@@ -11,6 +11,8 @@ import secrets
 import threading
 import time
 from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from starlette.requests import Request
@@ -38,14 +40,32 @@ class Person:
             raise UsageError("the form is not of this session; nothing was done", hint="load the page again")
 
 
+class Tries:
+    """How often somebody may guess."""
+
+    def __init__(self) -> None:
+        self._failed: deque[float] = deque()
+        self._lock = threading.Lock()
+
+    @contextmanager
+    def one(self) -> Iterator[Callable[[], None]]:
+        """One try; what is yielded notes that it failed. Raises UsageError when too many have."""
+        now = time.monotonic()
+        with self._lock:
+            while self._failed and now - self._failed[0] > _TRIES_SECONDS:
+                self._failed.popleft()
+            if len(self._failed) >= _TRIES:
+                raise UsageError("that was wrong too often", hint="wait a minute, then try again")
+            yield lambda: self._failed.append(now)
+
+
 class Gate:
     """The key and the sessions; both are forgotten when the server ends."""
 
     def __init__(self, key: str) -> None:
         self._key = key.encode()
         self._sessions: dict[str, tuple[Person, float]] = {}  # hash of the cookie → who, and until when
-        self._tries: deque[float] = deque()
-        self._lock = threading.Lock()
+        self.tries = Tries()
 
     def person(self, request: Request) -> Person | None:
         """Who asks; None when nobody has signed in."""
@@ -54,19 +74,15 @@ class Gate:
 
     def enter(self, key: str) -> str | None:
         """A new session's cookie; None when the key is wrong. Raises UsageError when it was wrong too often."""
-        now = time.monotonic()
-        with self._lock:
-            while self._tries and now - self._tries[0] > _TRIES_SECONDS:
-                self._tries.popleft()
-            if len(self._tries) >= _TRIES:
-                raise UsageError("the key was wrong too often", hint="wait a minute, then try again")
+        with self.tries.one() as failed:
             if not hmac.compare_digest(key.strip().encode("utf-8", "replace"), self._key):
-                self._tries.append(now)
+                failed()
                 return None
             cookie = secrets.token_urlsafe(32)
             for old in list(self._sessions)[: len(self._sessions) - _SESSIONS + 1]:
                 del self._sessions[old]
-            self._sessions[_name(cookie)] = (Person("", secrets.token_urlsafe(32)), now + _LASTS)
+            until = time.monotonic() + _LASTS
+            self._sessions[_name(cookie)] = (Person("", secrets.token_urlsafe(32)), until)
             return cookie
 
     def leave(self, request: Request) -> None:

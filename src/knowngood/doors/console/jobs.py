@@ -20,6 +20,7 @@ from knowngood.core.ids import new_id
 from knowngood.core.instants import SECOND, now_ns
 from knowngood.core.sizes import bytes_text, span_text
 from knowngood.doors.cli.words import count_text
+from knowngood.doors.console.keyhole import as_file
 
 _KEPT = 100
 _LOG_LINES = 200
@@ -30,8 +31,8 @@ _ENDING = 20.0
 class Job:
     """One command that runs, or has ended. Its values are replaced by its reader, and read by pages."""
 
-    def __init__(self, home: Home, words: Sequence[str], title: str, back: str) -> None:
-        """Begin. Raises OSError."""
+    def __init__(self, home: Home, words: Sequence[str], title: str, back: str, key: bytes | None) -> None:
+        """Begin; with the vault's recovery key, where the command takes one. Raises OSError."""
         self.id = new_id().hex()
         self.title = title
         self.back = back  # the address of what it is about
@@ -43,12 +44,15 @@ class Job:
         self.error: dict[str, Any] = {}
         self.progress: dict[str, Any] = {}
         self.log: deque[str] = deque(maxlen=_LOG_LINES)
-        self._process = subprocess.Popen(
-            [sys.executable, "-m", "knowngood", "--home", home.path, "--json", "--events", *words],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
+        with as_file(key) as file:
+            given = [] if file is None else [f"--recovery-key-file=/proc/self/fd/{file}"]
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "knowngood", "--home", home.path, "--json", "--events", *words, *given],
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                pass_fds=[] if file is None else [file],
+            )
         self._reader = threading.Thread(target=self._read, name="job", daemon=True)
         self._reader.start()
 
@@ -160,9 +164,9 @@ class Jobs:
         self._home = home
         self._known: dict[str, Job] = {}
 
-    def start(self, words: Sequence[str], title: str, back: str) -> Job:
+    def start(self, words: Sequence[str], title: str, back: str, key: bytes | None = None) -> Job:
         """Begin one."""
-        job = Job(self._home, words, title, back)
+        job = Job(self._home, words, title, back, key)
         self._known[job.id] = job
         for old in [each for each in self._known.values() if each.status is not None][:-_KEPT]:
             del self._known[old.id]

@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from knowngood.control.services import find_service
@@ -101,9 +101,10 @@ def plan(desk: Desk, wanted: Wanted) -> dict[str, Any]:
         recover(moment, wanted.wish(), parts, look, here)
         shapes = [plan_shape(each) for each in plans]
         counted = [{name: value for name, value in each.items() if name != "samples"} for each in shapes]
-        mark = hashlib.sha256(json.dumps([counted, wanted.command()[2:]]).encode()).hexdigest()
-        states = [each.state for each in plans]
-        return {**head(moment, states), "plans": shapes, "stops": stops_it(here), "print": mark}
+        top = head(moment, [each.state for each in plans])
+        pinned = replace(wanted, at=top["at"]).command()
+        mark = hashlib.sha256(json.dumps([counted, pinned]).encode()).hexdigest()
+        return {**top, "plans": shapes, "stops": stops_it(here), "print": mark}
 
 
 def _defined(desk: Desk, name: str) -> ServiceSpec | None:

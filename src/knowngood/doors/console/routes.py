@@ -15,7 +15,7 @@ from starlette.routing import Route
 
 from knowngood.core.errors import KnowngoodError
 from knowngood.doors.console import asking
-from knowngood.doors.console.actions import ACTIONS, Action, see
+from knowngood.doors.console.actions import ACTIONS, Action, inner, see
 from knowngood.doors.console.console import Console
 from knowngood.doors.console.download import download
 from knowngood.doors.console.gate import COOKIE, Person
@@ -50,23 +50,34 @@ def _known(console: Console, handler: Callable[..., Awaitable[Response]]) -> Han
     async def answer(request: Request) -> Response:
         person = console.gate.person(request)
         if person is None:
-            back = request.scope["raw_path"].decode("ascii", "replace") if request.method == "GET" else ""
+            back = _address(request) if request.method == "GET" else ""
             return RedirectResponse(url("/sign-in", next=back), 303, headers=asking.HEADERS)
         try:
             return await handler(console, request, person)
         except Exception as wrong:  # noqa: BLE001 - whatever it is, a page says so
             known = wrong if isinstance(wrong, KnowngoodError) else console.explain(wrong)
-            return asking.failure(known, _common(person), part="x-part" in request.headers)
+            here = _address(request) if request.method == "GET" else "/"
+            part = "x-part" in request.headers
+            return asking.failure(known, {**_common(console, person), "next": here}, part=part)
 
     return answer
 
 
-def _common(person: Person | None) -> dict[str, Any]:
-    return {"who": person.name if person else "", "token": person.token if person else "", "signed": bool(person)}
+def _address(request: Request) -> str:
+    """What was asked for."""
+    words = request.scope["query_string"].decode("ascii", "replace")
+    return request.scope["raw_path"].decode("ascii", "replace") + ("?" + words if words else "")
+
+
+def _common(console: Console, person: Person | None) -> dict[str, Any]:
+    """What every page has."""
+    if person is None:
+        return {"who": "", "token": "", "signed": False, "open": False}
+    return {"who": person.name, "token": person.token, "signed": True, "open": console.desk.keyhole.look()}
 
 
 async def _view(view: View, console: Console, request: Request, person: Person) -> Response:
-    return await run_in_threadpool(view, console, request, _common(person))
+    return await run_in_threadpool(view, console, request, _common(console, person))
 
 
 async def _action(action: Action, console: Console, request: Request, person: Person) -> Response:
@@ -89,8 +100,8 @@ async def _sign_in(console: Console, request: Request) -> Response:
         if key := asked.one("key"):
             return _entered(console, request, key, asked.one("next"))
     except KnowngoodError as wrong:
-        return _form(wrong, "")
-    return _form(None, asked.one("next"))
+        return _form(console, wrong, "")
+    return _form(console, None, asked.one("next"))
 
 
 async def _enter(console: Console, request: Request) -> Response:
@@ -98,22 +109,23 @@ async def _enter(console: Console, request: Request) -> Response:
         form = await asking.form(request)
         return _entered(console, request, form.one("key"), form.one("next"))
     except KnowngoodError as wrong:
-        return _form(wrong, "")
+        return _form(console, wrong, "")
 
 
 def _entered(console: Console, request: Request, key: str, back: str) -> Response:
     cookie = console.gate.enter(key)
     if cookie is None:
-        return _form(KnowngoodError("that is not the key", hint="it stands where knowngood serve was started"), back)
-    inside = back.startswith("/") and not back.startswith(("//", "/\\", "/sign"))
-    answer = see(back if inside else "/")
+        return _form(
+            console, KnowngoodError("that is not the key", hint="it stands where knowngood serve was started"), back
+        )
+    answer = see(inner(back))
     secure = request.url.scheme == "https"
     answer.set_cookie(COOKIE, cookie, httponly=True, samesite="strict", secure=secure, path="/")
     return answer
 
 
-def _form(wrong: KnowngoodError | None, back: str) -> Response:
-    values = {**_common(None), "place": "", "wrong": wrong, "next": back}
+def _form(console: Console, wrong: KnowngoodError | None, back: str) -> Response:
+    values = {**_common(console, None), "place": "", "wrong": wrong, "next": back}
     return asking.page("sign_in.html", values, 403 if wrong else 200)
 
 
