@@ -6,6 +6,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import date, timedelta
+from itertools import groupby
 from typing import Any
 
 from knowngood.core.sizes import span_text
@@ -34,6 +35,17 @@ def _shown(day: str, found: Mapping[str, Any] | None) -> dict[str, Any]:
         "state": found["state"],
         "text": f"{day}: {found['state']} ({', '.join(spans) or 'just begun'})",
     }
+
+
+def runs(shown: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Days of a strip that are alike, one after the other, as one: where it begins, and how many there are."""
+    found: list[dict[str, Any]] = []
+    for state, days in groupby(enumerate(shown), key=lambda each: each[1]["state"]):
+        (start, first), *rest = days
+        until = f" to {rest[-1][1]['day']}: {state}" if rest else ""
+        text = first["day"] + until if rest else first["text"]
+        found.append({"at": start, "count": 1 + len(rest), "state": state, "sign": SIGNS[state], "text": text})
+    return found
 
 
 def strip_text(shown: Sequence[Mapping[str, Any]]) -> str:

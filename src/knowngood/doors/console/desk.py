@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -68,9 +68,9 @@ class Desk:
             report = assess(shop, service)
         return status_shape(report), headline(report), report.trouble or report.silent
 
-    def promises(self, service: str = "", days: int = DAYS) -> dict[str, Any]:
-        """`promises`."""
-        return promises_shape(self.home, service, days)
+    def promises(self, services: Iterable[str], days: int = DAYS) -> dict[str, Any]:
+        """`promises` of these services."""
+        return promises_shape(self.home, services, days)
 
     def points(self, service: str) -> list[dict[str, Any]]:
         """The points of `points`, newest first."""

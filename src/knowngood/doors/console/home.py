@@ -8,7 +8,7 @@ from typing import Any
 from knowngood.core.instants import parse_when
 from knowngood.core.sizes import span_short, span_text
 from knowngood.doors.cli.words import count_text, day_text
-from knowngood.doors.console.days import SIGNS, strip, strip_text
+from knowngood.doors.console.days import runs, strip, strip_text
 from knowngood.doors.console.pages import url
 
 Document = Mapping[str, Any]
@@ -36,7 +36,8 @@ def _card(service: Document, days: Sequence[Document], today: str) -> dict[str, 
         **answers(service),
         "reason": service["reason"],
         "hint": service["hint"],
-        "days": [{**each, "sign": SIGNS[each["state"]]} for each in shown],
+        "runs": runs(shown),
+        "count": len(shown),
         "days_text": strip_text(shown),
     }
 

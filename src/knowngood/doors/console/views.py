@@ -28,7 +28,8 @@ View = Callable[[Console, Request, Common], Response]
 def home(console: Console, _: Request, common: Common) -> Response:
     """Could data be lost, how much, how fast would it be back?"""
     status, headline, trouble = console.desk.status()
-    values = home_values(status, console.desk.promises(days=STRIP_DAYS), headline)
+    names = [each["name"] for each in status["services"]]
+    values = home_values(status, console.desk.promises(names, STRIP_DAYS), headline)
     return page("home.html", {**common, **values, "trouble": trouble, "kit_reminder": _kit_reminder(console)})
 
 
@@ -42,7 +43,7 @@ def service(console: Console, request: Request, common: Common) -> Response:
     """One service."""
     name = service_in(request)
     status, _, trouble = console.desk.status(name)
-    return page("service.html", {**common, **service_values(status, console.desk.promises(name)), "trouble": trouble})
+    return page("service.html", {**common, **service_values(status, console.desk.promises([name])), "trouble": trouble})
 
 
 def timeline(console: Console, request: Request, common: Common) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Annotated, Any
 
 import typer
@@ -27,7 +28,8 @@ def promises(
     session = current(context)
     if name:
         get_service(session.home, name)
-    fields = promises_shape(session.home, name, days)
+    names = [name] if name else sorted(each.name for each in list_services(session.home).services)
+    fields = promises_shape(session.home, names, days)
 
     def tell() -> None:
         rows = [
@@ -46,10 +48,9 @@ def promises(
 _WORDS = ("kept", "late", "broken", "unknown")
 
 
-def promises_shape(home: Home, name: str, days: int) -> dict[str, Any]:
+def promises_shape(home: Home, names: Iterable[str], days: int) -> dict[str, Any]:
     """As docs/json.md says."""
     now, kept = now_ns(), Promises(home)
-    names = [name] if name else sorted(each.name for each in list_services(home).services)
     return {
         "today": today(now).isoformat(),
         "services": [{"name": each, "days": [_shape(day) for day in kept.days(each, now, days)]} for each in names],
