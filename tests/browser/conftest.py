@@ -27,10 +27,11 @@ PATIENCE = 60.0
 AXE = (Path(axe_core_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
 _OPTIONS = (
     "--headless=new",
-    "--no-sandbox",
+    "--no-sandbox",  # which root cannot have; it sees pages of ours only
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
+    "--disable-crashpad-for-testing",  # its helper outlives the browser for a moment
 )
 
 

@@ -24,6 +24,7 @@ SCREENS = {
     "file": "/services/shop/file?path=index.html",
     "binary": "/services/shop/file?path=logo.png",
     "compare": "/services/shop/compare?from=FIRST",
+    "history": "/services/shop/history?path=went",
     "recover": "/services/shop/recover",
     "plan": "/services/shop/recover?plan=1&at=latest&to=%2Fsrv%2Fthen",
     "policy": "/services/shop/policy?rpo=10m&hourly=2d",

@@ -99,6 +99,7 @@ def file_values(place: Place, found: Document) -> dict[str, Any]:
         "title": entry["path"].rpartition("/")[2] or entry["component"],
         "download": url(f"{common['here']}/download", **query),
         "recover": url(f"{common['here']}/recover", **query),
+        "history": url(f"{common['here']}/history", component=entry["component"], path=entry["path"]),
         "text": text,
         "hex": "" if text is not None else _hex(data[:_HEX_BYTES]),
         "cut": len(data) > PREVIEW,
@@ -122,6 +123,25 @@ def _hex(data: bytes) -> str:
         f"{number * 16:06x}  {line.hex(' '):<47}  {''.join(chr(b) if 32 <= b < 127 else '.' for b in line)}"
         for number, line in enumerate(lines)
     )
+
+
+def history_values(place: Place, found: Document) -> dict[str, Any]:
+    """What the page of the versions of a path is made of, newest first."""
+    here = f"/services/{place.service}"
+    versions = []
+    for each in reversed(found["versions"]):
+        entry = each["entry"]
+        query = {"at": each["point"] or each["moment"], "component": entry and entry["component"], "path": place.path}
+        target = "browse" if entry and entry["type"] == "directory" else "file"
+        versions.append({**each, "url": url(f"{here}/{target}", **query) if entry else ""})
+    return {
+        "place": "home",
+        "name": place.service,
+        "here": here,
+        "path": place.path,
+        "versions": versions,
+        "unknown": found["unknown"],
+    }
 
 
 def compare_values(place: Place, found: Document, other: str) -> dict[str, Any]:

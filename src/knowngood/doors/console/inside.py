@@ -11,11 +11,12 @@ from typing import Any
 from knowngood.core.buffers import Buffer
 from knowngood.core.errors import NotFound, UsageError
 from knowngood.core.instants import iso_text
+from knowngood.doors.cli.commands.history import history_shape
 from knowngood.doors.cli.commands.look import change_shape, entry_shape
 from knowngood.doors.cli.moments import moment_shape, moment_text
 from knowngood.doors.console.desk import Desk
-from knowngood.flow import look
-from knowngood.flow.choose import chosen_moment
+from knowngood.flow import history as past, look
+from knowngood.flow.choose import chosen_moment, named_points
 from knowngood.flow.moment import Moment
 from knowngood.flow.state import State, evidence
 
@@ -124,6 +125,16 @@ def preview(desk: Desk, place: Place) -> dict[str, Any]:
                 break
         return {**shape, "data": bytes(data)}
     raise NotFound(f"there is no '{place.path}'")
+
+
+def history(desk: Desk, place: Place) -> dict[str, Any]:
+    """`history`: every version of a path, oldest first. Raises NotFound, Locked."""
+    with desk.parts() as parts:
+        named_points(parts)
+        found = past.history(parts.catalog.points(place.service), place.component or None, place.path, parts)
+        if not any(version.entry for version in found.versions):
+            raise NotFound(f"no point of '{place.service}' has '{place.path}'", hint="search for a part of its name")
+        return history_shape(place.service, place.path, found)
 
 
 def head(moment: Moment, states: Sequence[State]) -> dict[str, Any]:

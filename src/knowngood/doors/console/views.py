@@ -14,7 +14,7 @@ from knowngood.core.errors import KnowngoodError, UsageError
 from knowngood.core.instants import SECOND, now_ns
 from knowngood.doors.console import care, inside
 from knowngood.doors.console.asking import Words, page, query, service_in
-from knowngood.doors.console.browse import browse_values, compare_values, file_values, search_values
+from knowngood.doors.console.browse import browse_values, compare_values, file_values, history_values, search_values
 from knowngood.doors.console.console import Console
 from knowngood.doors.console.home import STRIP_DAYS, home_values
 from knowngood.doors.console.inside import Place
@@ -86,6 +86,12 @@ def file(console: Console, request: Request, common: Common) -> Response:
     return page("file.html", {**common, **file_values(place, inside.preview(console.desk, place))})
 
 
+def history(console: Console, request: Request, common: Common) -> Response:
+    """Every version of a path."""
+    place = place_in(request, query(request))
+    return page("history.html", {**common, **history_values(place, inside.history(console.desk, place))})
+
+
 def compare(console: Console, request: Request, common: Common) -> Response:
     """What differs between two moments."""
     asked = query(request)
@@ -103,6 +109,7 @@ VIEWS: dict[str, View] = {
     "/services/{service}/browse": browse,
     "/services/{service}/file": file,
     "/services/{service}/compare": compare,
+    "/services/{service}/history": history,
     "/services/{service}/recover": care.recover,
     "/services/{service}/policy": care.policy,
     "/drills": care.drills,
