@@ -31,7 +31,6 @@ _OPTIONS = (
     "--disable-gpu",
     "--disable-dev-shm-usage",
     "--disable-background-networking",
-    "--disable-crashpad-for-testing",  # its helper outlives the browser for a moment
 )
 
 
@@ -62,7 +61,7 @@ class Browser:
 
     def sees(self, text: str) -> None:
         """Wait until the page says so."""
-        self.until(lambda: text in self.driver.execute_script("return document.querySelector('main').innerText"))
+        self.until(lambda: text in self.driver.execute_script("return document.querySelector('main')?.innerText ?? ''"))
 
     def presses(self, text: str) -> None:
         """Press a button, or follow a link that looks like one; another page comes."""
