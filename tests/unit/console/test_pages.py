@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from knowngood.core.instants import SECOND, iso_text, now_ns
+from knowngood.core.model import Level, Point, Status
 from knowngood.doors.console.asking import Words
 from knowngood.doors.console.days import calendar, strip
 from knowngood.doors.console.inside import PAGE
@@ -66,14 +67,17 @@ def test_days_that_nobody_knows_are_unknown() -> None:
     assert (drawn["text"], len(drawn["bad"])) == ("The last 12 days: 1 late, 11 unknown", 1)
 
 
-def _point(seconds_ago: float, status: str = "recoverable", level: str = "L0") -> dict[str, object]:
-    moment = iso_text(now_ns() - int(seconds_ago * SECOND))
-    return {"moment": moment, "status": status, "level": level, "id": "ab" * 16}
+def _point(seconds_ago: float, status: Status = Status.RECOVERABLE, level: Level = Level.CUT) -> Point:
+    moment = now_ns() - int(seconds_ago * SECOND)
+    return Point(
+        id=b"point", service="shop", service_label=b"", marks=(), moment_ns=moment, started_ns=moment,
+        received_ns=moment, status=status, level=level, evidence={},
+    )  # fmt: skip
 
 
 def test_timeline_shows_what_matters_most() -> None:
     """Many points at one place are one mark, of the worst; gaps are told; what lies outside is left out."""
-    points = [_point(3.0), _point(2.0, "suspect", "L1"), _point(1.0), _point(7200)]
+    points = [_point(3.0), _point(2.0, Status.SUSPECT, Level.HELD), _point(1.0), _point(7200)]
     now = now_ns()
     covered = {
         "from": iso_text(now - 600 * SECOND),
@@ -141,6 +145,7 @@ def test_what_goes_wrong_is_said(visitor: Visitor) -> None:
         ("/services/shop/recover?plan=1&where=folder&to=then", 400, "is not a whole path"),
         ("/services/shop/policy?rpo=soon", 400, "is not a span of time"),
         ("/jobs/none", 404, "there is no such job"),
+        ("/elsewhere/entirely", 404, "there is no page '/elsewhere/entirely'"),
     ):
         answer = visitor.gets(address)
         assert (answer.status, said in html.unescape(answer.text)) == (status, True), address

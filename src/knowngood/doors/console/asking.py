@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from urllib.parse import parse_qsl, unquote_to_bytes
+from urllib.parse import parse_qsl
 
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
@@ -80,7 +80,7 @@ def _words(text: bytes) -> Words:
 
 def service_in(request: Request) -> str:
     """The name of the service in the path of a request."""
-    return unquote_to_bytes(request.path_params["service"]).decode("utf-8", "surrogateescape")
+    return request.path_params["service"]
 
 
 def page(template: str, values: Mapping[str, object], status: int = 200) -> Response:

@@ -18,6 +18,7 @@ from knowngood.control.services import get_service
 from knowngood.control.status import assess, headline
 from knowngood.control.workshop import Workshop
 from knowngood.core.instants import SECOND, now_ns
+from knowngood.core.model import Point
 from knowngood.doors.cli.commands.promises import promises_shape
 from knowngood.doors.cli.commands.status import status_shape
 from knowngood.doors.cli.commands.timeline import timeline_shape
@@ -72,13 +73,18 @@ class Desk:
         """`promises` of these services."""
         return promises_shape(self.home, services, days)
 
-    def points(self, service: str) -> list[dict[str, Any]]:
-        """The points of `points`, newest first."""
+    def points(self, service: str) -> list[Point]:
+        """All of them, newest first. Raises NotFound."""
         with self.parts() as parts:
             found = parts.catalog.points(service)
-            if not found:
-                get_service(self.home, service)  # raises NotFound, and says which names there are
-            return [point_shape(each, checkpoints_of(each, parts)) for each in found]
+        if not found:
+            get_service(self.home, service)  # raises NotFound, and says which names there are
+        return found
+
+    def shapes(self, points: Iterable[Point]) -> list[dict[str, Any]]:
+        """Some points, as `points` has them."""
+        with self.parts() as parts:
+            return [point_shape(each, checkpoints_of(each, parts)) for each in points]
 
     def timeline(self, service: str) -> dict[str, Any]:
         """`timeline`. Raises Locked where the log cannot be read here."""

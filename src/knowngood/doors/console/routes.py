@@ -28,7 +28,7 @@ Handler = Callable[[Request], Awaitable[Response]]
 
 
 def routes(console: Console) -> list[Route]:
-    """All of them."""
+    """All of them; the last one is for every address that nobody else has."""
     shown: dict[str, Callable[..., Awaitable[Response]]] = {
         **{path: partial(_view, view) for path, view in VIEWS.items()},
         "/services/{service}/download": _download,
@@ -41,6 +41,7 @@ def routes(console: Console) -> list[Route]:
         *(Route(path, _known(console, each), methods=["POST"]) for path, each in acted.items()),
         *(Route(path, _known(console, each), methods=["GET"]) for path, each in shown.items()),
         Route("/static/{version}/{name}", _static, methods=["GET"]),
+        Route("/{path:path}", _known(console, _nothing), methods=["GET"]),
     ]
 
 
@@ -84,6 +85,10 @@ async def _action(action: Action, console: Console, request: Request, person: Pe
     form = await asking.form(request)
     person.require(form)
     return await run_in_threadpool(action, console, request, form, person)
+
+
+async def _nothing(_: Console, request: Request, __: Person) -> Response:
+    raise asking.nothing_there(request.url.path)
 
 
 async def _download(console: Console, request: Request, _: Person) -> Response:

@@ -6,7 +6,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from knowngood.core.ids import short
 from knowngood.core.instants import SECOND, now_ns, parse_when, when_text
+from knowngood.core.model import Point
 from knowngood.core.sizes import span_text
 from knowngood.doors.cli.words import count_text
 
@@ -18,6 +20,8 @@ _SPAN_WORDS = {"minutes": "these ten minutes"}
 WIDTH, LEFT, LANE, TOP = 1000, 110, 22, 34
 _TICKS = 6
 _MOST_FACTS = 5000
+TABLE = 50
+"""Points that are also listed."""
 _WEIGHT = {"suspect": 3, "proven": 2, "incomplete": 1, "recoverable": 0}
 _SHAPES = {
     "L0": "M-5 0a5 5 0 1 0 10 0a5 5 0 1 0 -10 0z",
@@ -45,16 +49,15 @@ class Window:
         return self.start <= moment <= self.until
 
 
-def fitting_span(points: Sequence[Document], now: int) -> str:
+def fitting_span(points: Sequence[Point], now: int) -> str:
     """The shortest span in which some points of a service lie."""
-    moments = [parse_when(each["moment"]) for each in points[:20]]
-    age = (now - min(moments, default=now)) / SECOND
+    age = (now - min((each.moment_ns for each in points[:20]), default=now)) / SECOND
     return next((name for name, length in SPANS.items() if age <= length), "year")
 
 
 def timeline_values(
     name: str,
-    points: Sequence[Document],
+    points: Sequence[Point],
     timeline: Document | None,
     drills: Sequence[Document],
     span: str,
@@ -64,7 +67,7 @@ def timeline_values(
     now = now_ns()
     window = Window(span, now if until_ns is None else until_ns)
     components = timeline["components"] if timeline else []
-    shown = [each for each in points if window.holds(parse_when(each["moment"]))]
+    shown = [each for each in points if window.holds(each.moment_ns)]
     lanes = [_lane(each, number, window) for number, each in enumerate(components)]
     base = TOP + LANE * max(1, len(lanes))
     chosen = min(now, window.until)
@@ -88,7 +91,7 @@ def timeline_values(
         "at_text": when_text(chosen),
         "facts": json.dumps(_facts(shown, components)),
         "summary": f"{count_text(len(shown), 'point')} in {_SPAN_WORDS.get(span, 'this ' + span)}, of {len(points)}",
-        "table": shown[:50],
+        "table": shown[:TABLE],
         "gaps": [text for lane in lanes for text in lane["gap_texts"]],
         "left": LEFT,
         "right": WIDTH - 10,
@@ -115,21 +118,21 @@ def _lane(component: Document, number: int, window: Window) -> dict[str, Any]:
     return {"name": component["name"], "y": y, "covered": stretches, "gaps": gaps, "gap_texts": texts}
 
 
-def _marks(points: Sequence[Document], window: Window, y: int) -> list[dict[str, Any]]:
+def _marks(points: Sequence[Point], window: Window, y: int) -> list[dict[str, Any]]:
     """One mark for each place; where several points lie, of the one that matters most."""
-    places: dict[int, tuple[Document, int]] = {}
+    places: dict[int, tuple[Point, int]] = {}
     for each in points:
-        place = round(window.x(parse_when(each["moment"])) / 4)
+        place = round(window.x(each.moment_ns) / 4)
         found, count = places.get(place, (each, 0))
-        heavier = _WEIGHT[each["status"]] > _WEIGHT[found["status"]]
+        heavier = _WEIGHT[each.status] > _WEIGHT[found.status]
         places[place] = (each if heavier else found, count + 1)
     return [
         {
-            "x": window.x(parse_when(each["moment"])),
+            "x": window.x(each.moment_ns),
             "y": y,
-            "path": _SHAPES.get(each["level"], _SHAPES["L0"]),
-            "status": each["status"],
-            "text": f"{when_text(parse_when(each['moment']))}: {each['level']}, {each['status']}"
+            "path": _SHAPES.get(each.level, _SHAPES["L0"]),
+            "status": each.status,
+            "text": f"{when_text(each.moment_ns)}: {each.level}, {each.status}"
             + (f", and {count - 1} more" if count > 1 else ""),
         }
         for each, count in places.values()
@@ -152,17 +155,11 @@ def _ticks(window: Window) -> Iterator[dict[str, Any]]:
         yield {"x": window.x(moment), "text": text[11:16] if window.length <= SPANS["day"] * SECOND else text[5:10]}
 
 
-def _facts(points: Sequence[Document], components: Sequence[Document]) -> dict[str, Any]:
+def _facts(points: Sequence[Point], components: Sequence[Document]) -> dict[str, Any]:
     """What the scrubber needs to say what there is at a second: points, oldest first, and covered stretches."""
     return {
         "points": [
-            [
-                parse_when(each["moment"]) // SECOND,
-                each["id"][:8],
-                each["level"],
-                each["status"],
-                when_text(parse_when(each["moment"])),
-            ]
+            [each.moment_ns // SECOND, short(each.id), each.level, each.status, when_text(each.moment_ns)]
             for each in reversed(points[:_MOST_FACTS])
         ],
         "covered": [

@@ -60,7 +60,7 @@ def timeline(console: Console, request: Request, common: Common) -> Response:
         raise UsageError(f"'{span}' is not a span of a timeline", hint=f"it is one of: {', '.join(SPANS)}")
     until = asked.number("until", 0, 1 << 33) * SECOND
     values = timeline_values(name, points, found, console.desk.drills(name), span, until or None)
-    return page("timeline.html", {**common, **values, "wrong": wrong})
+    return page("timeline.html", {**common, **values, "table": console.desk.shapes(values["table"]), "wrong": wrong})
 
 
 def place_in(request: Request, asked: Words) -> Place:
