@@ -19,13 +19,6 @@ ODD = b'<img src=x onerror=alert(1)> & "quoted"\n\xff\xfe.txt'
 MANY = 450
 """Files of a folder with several pages."""
 _DAY = 86400
-_SPEC = """\
-service: shop
-components: {{data: {{kind: files, path: {data}}}}}
-checks:
-  - {{component: data, file: index.html, expect: "exists"}}
-policy: {{rpo: 5m, rto: 1m, drill: 1d}}
-"""
 
 
 def furnished(folder: Path) -> User:
