@@ -9,7 +9,7 @@ WORKERS ?= auto
 PYTEST ?=
 RUN_TESTS := $(BIN)/pytest -n $(WORKERS) --dist loadgroup
 
-.PHONY: help test quick checks lint types floors fix demo bench lock venv clean
+.PHONY: help test quick checks lint types floors fix demo bench screenshots lock venv clean
 .PHONY: proof proof-crash proof-damage proof-fuzz proof-model proof-moments
 .DEFAULT_GOAL := help
 
@@ -20,6 +20,7 @@ help:
 	@echo "make demo    protect something, damage it, bring it back"
 	@echo "make proof   what takes longer: power cuts, damage, strange input, every state of the models (docs/proof.md)"
 	@echo "make bench   measure beside other tools (ARGS=--help)"
+	@echo "make screenshots  pictures of the console, docs/screens/"
 	@echo "make lock    write requirements/*.txt anew (ARGS=--upgrade takes the newest versions)"
 	@echo "make lint | types | floors | clean"
 
@@ -78,6 +79,10 @@ proof-damage: venv
 SECONDS_EACH ?= 20
 proof-fuzz: venv
 	FUZZ_SECONDS=$(SECONDS_EACH) $(RUN_TESTS) tests/fuzz $(PYTEST)
+
+# Pictures of the console for the README: docs/screens/.
+screenshots: venv packages
+	$(BIN)/python -m tests.browser.screens
 
 lock: venv
 	tools/lock $(ARGS)

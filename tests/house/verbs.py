@@ -17,6 +17,8 @@ from knowngood.control import discover
 from knowngood.control.former import note_former
 from knowngood.control.home import Home
 from knowngood.control.lapses import Lapses
+from knowngood.control.promises import Promises, State
+from knowngood.control.services import get_service
 from knowngood.control.up.protocol import BaseNow, Failure, FollowerState, ServiceNow, Told, Waiting
 from knowngood.control.workshop import Workshop
 from knowngood.core.buffers import Buffer
@@ -25,6 +27,7 @@ from knowngood.core.instants import now_ns
 from knowngood.core.model import Problem
 from knowngood.core.ports import Recovered
 from knowngood.doors.cli.commands import mount, point, protect
+from knowngood.doors.console import serving
 from knowngood.doors.mount.shelf import Listing, Shelf
 from knowngood.flow.parts import Parts
 from knowngood.kinds.files import FilesKind
@@ -41,7 +44,7 @@ WITHOUT_DOCUMENT = {"cat", "up"}
 
 VERBS = {
     "init", "service list", "service discover", "service adopt", "protect", "point", "drill", "drills",
-    "status", "points", "timeline", "recover", "former", "undelete", "ls",
+    "status", "promises", "serve", "points", "timeline", "recover", "former", "undelete", "ls",
     "find", "diff", "history", "mount", "expire", "undo", "tidy", "doctor",
     "vault status", "vault check", "vault scrub", "vault rebuild", "vault collect", "vault reserve",
     "vault keys show", "vault keys kit", "vault keys passphrase", "vault keys rotate", "vault keys restore",
@@ -181,6 +184,11 @@ def _asking_how_things_stand(played: Play) -> None:
     lapses.measured("shop", 2.5, now_ns())
     lapses.heard("shop", (following,), 5)
     lapses.save(now_ns())
+    promises = Promises(home)
+    promises.measured(get_service(home, "shop"), State.KEPT, 1.0, now_ns())
+    promises.measured(get_service(home, "shop"), State.KEPT, 1.0, now_ns())
+    promises.save(now_ns())
+    played.says("promises")
     service = ServiceNow(name="shop", age=1.0, point="", due_in=2.0, failure=failure, followers=(following,))
     keeper = msgspec.structs.replace(IDLE, doing=PROTECTING, services=(service,), tidy_due_in=3.0, tidy_failure=failure)
     with answering(home, keeper):
@@ -198,6 +206,8 @@ def _looking(played: Play, first: str) -> None:
     played.says("diff", "shop")
     for path in ("going", "came"):
         played.says("history", "shop", path)
+    with patch.object(serving, "serve", lambda *_: None):
+        played.says("serve", "--port", "0")
     with patch.object(mount, "serve", _glance):
         played.says("mount", played.user.folder)
 

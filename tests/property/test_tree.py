@@ -95,7 +95,10 @@ def test_lookup_finds_what_is_there_and_nothing_else(tree: Tree, others: list[tu
 def test_a_directory_and_a_subtree_are_what_they_should_be(tree: Tree, key: bytes) -> None:
     pages = with_small_pages()
     reader = pages.reader(build(pages, tree))
-    assert [entry.name for entry in reader.directory(key)] == sorted(tree.get(key, {}))
+    names = sorted(tree.get(key, {}))
+    assert [entry.name for entry in reader.directory(key)] == names
+    for after in (*names, b"m"):
+        assert [entry.name for entry in reader.directory(key, after)] == [each for each in names if each > after]
     below = {
         place: name
         for place, name in stored(flat(tree)).items()

@@ -135,6 +135,9 @@ def test_points_on_schedule(user: User, data: Path) -> None:
         running.ends()
         assert running.process.stdout
         assert running.process.stdout.read() == b""
+    (watched,) = user.asks("promises")["services"]
+    assert sum(day["kept"] for day in watched["days"]) >= 0.5
+    assert "kept" in user.does("promises").out
     assert user.asks("vault", "status")["sessions"] == []
     assert not (user.home / "up.sock").exists()
     user.does("recover", "shop", "--at", third["point"], "--to", user.folder / "out")

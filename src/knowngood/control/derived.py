@@ -24,6 +24,7 @@ _DERIVED = (
     "errors/",
     "lapses.json",
     "lock",
+    "promises.json",
     "sandboxes/",
     "state/",
     "tidied",

@@ -54,6 +54,8 @@ class Home:
     lapses.json             what could have been lost at worst, and when writes were not waited for
     replaced.json           what recoveries in place have kept, and where
     descriptor              what is known of the vault while it is away; may be deleted
+    promises.json           for how long promises were kept, late and broken on each day
+    kit-kept                of which vault somebody has said that its recovery kit is kept elsewhere
     drills/NAME/…           signed reports of drills, as JSON and to be read
     sandboxes/              which private folders are in use; what is there and unlocked was left behind
     checks/                 scripts that services name by a relative path
@@ -131,6 +133,16 @@ class Home:
     def replaced(self) -> str:
         """What recoveries in place have replaced and kept."""
         return os.path.join(self.path, "replaced.json")
+
+    @property
+    def kit_kept(self) -> str:
+        """Of which vault somebody has said that its recovery kit is kept elsewhere."""
+        return os.path.join(self.path, "kit-kept")
+
+    @property
+    def promises(self) -> str:
+        """How promises stood on each day; may be deleted, and then those days are unknown."""
+        return os.path.join(self.path, "promises.json")
 
     @property
     def drills(self) -> str:

@@ -8,12 +8,13 @@ import re
 import time
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import msgspec
 import yaml
 
-from knowngood.control.documents import parse_document, read_document
-from knowngood.control.files import copy_durably, make_folder, move_durably, write_durably
+from knowngood.control.documents import MAX_BYTES, parse_document, read_document
+from knowngood.control.files import copy_durably, make_folder, move_durably, read_bounded, write_durably
 from knowngood.control.forms import read_service
 from knowngood.control.home import Home
 from knowngood.control.rules import rules_tree
@@ -111,7 +112,13 @@ def _names(home: Home) -> list[str]:
 
 
 def _load_named(path: str, name: str) -> ServiceSpec:
-    document = read_document(path)
+    return _named(read_bounded(path, MAX_BYTES), path, name)
+
+
+@lru_cache(1024)
+def _named(data: bytes, path: str, name: str) -> ServiceSpec:
+    """From the content of its file. Whoever runs for long reads files anew each time, and parses those that changed."""
+    document = parse_document(data, path, "yaml")
     spec = read_service(document)
     if spec.name != name:
         raise UsageError(

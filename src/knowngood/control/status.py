@@ -7,15 +7,15 @@ import socket
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from enum import StrEnum
 
 from knowngood.control.home import Home
 from knowngood.control.lapses import Breach, Lapses, risk_of
+from knowngood.control.promises import State
 from knowngood.control.proof import Amiss, Proof, amiss, proof_of
 from knowngood.control.services import Broken, list_services
 from knowngood.control.up.client import running
 from knowngood.control.up.protocol import FollowerState, Running, ServiceNow
-from knowngood.control.up.work import Newest, newest_points
+from knowngood.control.up.work import Newest, newest_of
 from knowngood.control.workshop import Workshop
 from knowngood.core.errors import Busy, KnowngoodError, NotFound
 from knowngood.core.instants import SECOND, now_ns
@@ -27,15 +27,6 @@ from knowngood.vault.forget import bad_packs
 NOT_RUNNING = "knowngood up is not running"
 _A_LITTLE = 5.0
 """Seconds by which a clock may have been corrected."""
-
-
-class State(StrEnum):
-    """How a promise stands, worst first. They are four things: to know nothing is not to be well."""
-
-    BROKEN = "broken"  # not kept, and it will not be until somebody does something
-    LATE = "late"  # not kept just now
-    UNKNOWN = "unknown"  # nobody can say, or nothing is promised
-    KEPT = "kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,8 +149,10 @@ def _judged(
     service: ServiceSpec, home: Home, catalog: Catalog, asked: _Asked, trouble: KnowngoodError | None
 ) -> Verdict:
     keeper = asked.keeper
+    points: list[Point] = []
     try:
-        newest = newest_points(home, catalog, service.name, socket.gethostname())
+        points = catalog.points(service.name)
+        newest = newest_of(home, points, service.name, socket.gethostname())
     except KnowngoodError as wrong:
         newest, trouble = Newest(None, None), trouble or wrong
     now = next((each for each in keeper.services if each.name == service.name), None) if keeper else None
@@ -173,7 +166,7 @@ def _judged(
     if not service.policy.rpo:
         state, fix = State.UNKNOWN, fix or f"knowngood policy set {shlex.quote(service.name)} rpo=5m"
         reason = "; ".join(filter(None, ("no rpo is promised", reason)))
-    policy, proof = service.policy, _proof(catalog, service.name)
+    policy, proof = service.policy, _proof(catalog, points)
     wrong = amiss(service.name, policy, proof, now_ns())
     if wrong:
         reason, fix = "; ".join(filter(None, (reason, wrong.reason))), fix or wrong.fix
@@ -197,9 +190,9 @@ def _judged(
     )
 
 
-def _proof(catalog: Catalog, service: str) -> Proof:
+def _proof(catalog: Catalog, points: Sequence[Point]) -> Proof:
     with suppress(KnowngoodError):  # of a catalog that cannot be read, the verdict tells
-        return proof_of(catalog.points(service), catalog.judgements())
+        return proof_of(points, catalog.judgements())
     return Proof()
 
 

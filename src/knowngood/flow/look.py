@@ -69,15 +69,15 @@ def _holds(view: View, path: str) -> bool:
     return True
 
 
-def listing(view: View, path: str, *, below: bool) -> Iterator[Entry]:
-    """The entries of a directory, or of all below it; a file lists itself. Raises NotFound."""
+def listing(view: View, path: str, *, below: bool, after: bytes = b"") -> Iterator[Entry]:
+    """The entries of a directory that come after a name, or of all below it; a file lists itself. Raises NotFound."""
     entry = view.tree.lookup(inside(view.checkpoint, path))
     if not entry.is_directory:
         yield entry
     elif below:
         yield from (each for each in view.tree.entries(entry.key) if each.key != entry.key)
     else:
-        yield from view.tree.directory(entry.key)
+        yield from view.tree.directory(entry.key, after)
 
 
 def find(view: View, pattern: str) -> Iterator[Entry]:

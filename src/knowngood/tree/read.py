@@ -100,23 +100,22 @@ class TreeReader:
         """A walk from its beginning."""
         return Cursor(self.root, self._get)
 
-    def leaves(self, above: bytes = b"") -> Iterator[Child]:
-        """The leaves that may hold entries of directory `above` or below, in order, unread."""
+    def leaves(self, above: bytes = b"", name: bytes = b"") -> Iterator[Child]:
+        """The leaves that may hold entries of directory `above` from `name` on, or below it, in order, unread."""
         children = self._open(self.root).children
         if not children:
             yield Child(self.root, 0, b"", b"", 0, 0)
             return
-        yield from self._leaves_below(children, above)
+        yield from self._leaves_below(children, above, name)
 
-    def _leaves_below(self, children: list[Child], above: bytes) -> Iterator[Child]:
+    def _leaves_below(self, children: list[Child], above: bytes, name: bytes) -> Iterator[Child]:
         for child, after in zip(children, [*children[1:], None], strict=True):
-            if above:
-                if after is not None and after.directory < above:
-                    continue  # all of it lies before
-                if child.directory > above and not within(child.directory, above):
-                    return
+            if after is not None and after.key <= (above, name):
+                continue  # all of it lies before
+            if above and child.directory > above and not within(child.directory, above):
+                return
             if child.level:
-                yield from self._leaves_below(self._open(child.page).children, above)
+                yield from self._leaves_below(self._open(child.page).children, above, name)
             else:
                 yield child
 
@@ -136,12 +135,13 @@ class TreeReader:
         for block in self.blocks(above):
             yield from block.entries()
 
-    def directory(self, key: bytes) -> Iterator[Entry]:
-        """The entries of one directory, without what lies below. The root's own entry is left out."""
-        for leaf in self.leaves(key):
+    def directory(self, key: bytes, after: bytes = b"") -> Iterator[Entry]:
+        """The entries of one directory that come after a name, without what lies below. The root's own is left out."""
+        for leaf in self.leaves(key, after):
             for block in self.leaf(leaf):
                 if block.directory == key:
-                    yield from (entry for entry in block.entries() if entry.name != ROOT_NAME or key)
+                    entries = (entry for entry in block.entries() if entry.name != ROOT_NAME or key)
+                    yield from (entry for entry in entries if not after or entry.name > after)
                 elif block.directory > key:
                     return
 

@@ -112,7 +112,7 @@ def test_home_option(knowngood: Runner, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("words", "said", "hint"),
     [
-        (("servce",), "no such command 'servce'. Did you mean 'service'?", "knowngood --help"),
+        (("servce",), "no such command 'servce'. Did you mean 'service', 'serve'?", "knowngood --help"),
         (("service", "lst"), "no such command 'lst'. Did you mean 'list'?", "knowngood service --help"),
         (("service", "list", "--jsn"), "no such option: --jsn", "knowngood service list --help"),
         (("service", "show"), "missing argument 'SERVICE'", "knowngood service show --help"),
@@ -276,7 +276,7 @@ def test_entry_point(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     ("words", "offered"),
     [
-        ("knowngood ser", ["service"]),
+        ("knowngood ser", ["service", "serve"]),
         ("knowngood service ", ["add", "apply", "discover", "list", "show", "adopt", "remove"]),
         ("knowngood service show ", ["mail", "shop"]),
         ("knowngood policy set s", ["shop"]),

@@ -19,6 +19,7 @@ from knowngood.control.home import Home
 from knowngood.control.lapses import Breach, Lapses, risk_of
 from knowngood.control.lock import started_by
 from knowngood.control.plugins import Plugins
+from knowngood.control.promises import Promises, stands
 from knowngood.control.schedule import Now, Obligation, Schedule, Verb
 from knowngood.control.services import Listing, list_services
 from knowngood.control.up.doorkeeper import Doorkeeper
@@ -84,6 +85,7 @@ class Keeper:
         self._broken: set[str] = set()
         self._services: tuple[ServiceSpec, ...] = ()
         self._lapses = Lapses(home)
+        self._promises = Promises(home)
         self._measured = -math.inf  # when that was done last
         self._stopping = False
         self._interruptible = False
@@ -109,6 +111,7 @@ class Keeper:
                     self._loop()
                 self._notifier.stopping()
                 self._lapses.save(self._now().wall_ns, ending=True)
+                self._promises.save(self._now().wall_ns, ending=True)
             self._tell(Event(what=What.STOPPED))
 
     # ------------------------------------------------------------------------------------- from signals and threads
@@ -175,7 +178,8 @@ class Keeper:
 
     def _measure(self, now: Now) -> None:
         """Note what would be lost now, and whose writes do not wait for the vault."""
-        if now.steady - self._measured < _MEASURE:
+        passed = now.steady - self._measured
+        if passed < _MEASURE:
             return
         self._measured = now.steady
         standing = {each.name: each for each in self._standing.running(now).services}
@@ -184,9 +188,12 @@ class Keeper:
             risk = risk_of(spec, found.age, found) if found else None
             if risk is not None:
                 self._lapses.measured(spec.name, risk, now.wall_ns)
+            if found:
+                self._promises.measured(spec, stands(spec, risk, found), passed, now.wall_ns)
             for each in self._lapses.heard(spec.name, found.followers if found else (), now.wall_ns):
                 self._tell(_breach_event(spec.name, each))
         self._lapses.save(now.wall_ns)
+        self._promises.save(now.wall_ns)
 
     def _read_services(self) -> None:
         """Take up what was added or changed, where anything was."""
@@ -210,6 +217,7 @@ class Keeper:
         names = {*broken, *(each.name for each in listing.services)}
         self._standing.forget_others(names)
         self._lapses.keep_to(names)
+        self._promises.keep_to(names)
 
     def _found(self, service: str, newest: Newest, now: Now) -> None:
         """These points of a service are there, made by somebody else, or before we began."""

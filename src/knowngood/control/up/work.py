@@ -6,7 +6,7 @@ Opening anew is what makes a vault that went away, came back or was replaced har
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from knowngood.control.derived import without_derived
@@ -55,8 +55,13 @@ class Newest:
 
 def newest_points(home: Home, catalog: Catalog, service: str, host: str) -> Newest:
     """As the catalog knows them; a service of the same name on another host is another service."""
+    return newest_of(home, catalog.points(service), service, host)
+
+
+def newest_of(home: Home, points: Iterable[Point], service: str, host: str) -> Newest:
+    """The same of its points, newest first."""
     label = load_writer(home).namer.label("service", host, service)
-    ours = [each for each in catalog.points(service) if each.service_label == label]
+    ours = [each for each in points if each.service_label == label]
     return Newest(next(iter(ours), None), next((each for each in ours if each.status in COMPLETE), None))
 
 

@@ -36,15 +36,7 @@ def history(
         found = past.history(parts.catalog.points(name), component or None, path, parts)
     if not any(version.entry for version in found.versions):
         raise NotFound(f"no point of '{name}' has '{path}'", hint=f"look with: knowngood find {name} PATTERN")
-    fields = {
-        "service": name,
-        "path": path,
-        "versions": [_version(each) for each in found.versions],
-        "unknown": [
-            {"component": each.component, "after": iso_text(each.after_ns), "reason": each.reason}
-            for each in found.unknown
-        ],
-    }
+    fields = history_shape(name, path, found)
 
     def tell() -> None:
         session.out.table(
@@ -54,6 +46,19 @@ def history(
             session.out.warn(f"changes after {when_text(each.after_ns)} are missing here: {each.reason}")
 
     session.out.result("history", fields, tell)
+
+
+def history_shape(service: str, path: str, found: past.History) -> dict[str, Any]:
+    """As docs/json.md says."""
+    return {
+        "service": service,
+        "path": path,
+        "versions": [_version(each) for each in found.versions],
+        "unknown": [
+            {"component": each.component, "after": iso_text(each.after_ns), "reason": each.reason}
+            for each in found.unknown
+        ],
+    }
 
 
 def _version(version: past.Version) -> dict[str, Any]:

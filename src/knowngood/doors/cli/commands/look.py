@@ -175,7 +175,7 @@ def diff(
             if left.checkpoint.component == right.checkpoint.component
         ]
         changes = (
-            _change_shape(right.checkpoint.component, *change)
+            change_shape(right.checkpoint.component, *change)
             for left, right in pairs
             for change in look.differences(left, right)
         )
@@ -210,7 +210,8 @@ def _before(parts: Parts, service: str, new: Moment) -> Moment:
     return moment_of(older[0], parts)
 
 
-def _change_shape(component: str, before: Entry | None, after: Entry | None) -> dict[str, Any]:
+def change_shape(component: str, before: Entry | None, after: Entry | None) -> dict[str, Any]:
+    """A change as `--json` prints it."""
     if before is None or after is None:
         what = "added" if before is None else "removed"
     elif (before.refs, before.inline, before.size) != (after.refs, after.inline, after.size):

@@ -137,7 +137,7 @@ def simulate(
     for warning in ladder_warnings(policy.keep):
         session.out.warn(warning)
     seen, span = _imagine(policy, every, days)
-    fields = _simulation_shape(seen, policy, parse_span(every), span)
+    fields = simulation_shape(seen, policy, parse_span(every), span)
     session.out.result("policy simulate", fields, lambda: _tell(session, seen, policy, every, span, points=points))
 
 
@@ -155,7 +155,14 @@ def _imagine(policy: Policy, every: str, days: float | None) -> tuple[Forecast, 
     return forecast([], policy.keep, span, now_ns=now_ns(), every_ns=every_ns), span
 
 
-def _simulation_shape(seen: Forecast, policy: Policy, every: float, days: float) -> dict[str, Any]:
+def imagined(policy: Policy, every: float, days: float) -> dict[str, Any]:
+    """What a policy keeps on a day to come, as docs/json.md says. Raises UsageError when those are too many."""
+    seen, span = _imagine(policy, span_short(every), days)
+    return simulation_shape(seen, policy, every, span)
+
+
+def simulation_shape(seen: Forecast, policy: Policy, every: float, days: float) -> dict[str, Any]:
+    """A simulation as docs/json.md says."""
     return {
         "at": iso_text(seen.at_ns),
         "days": number(days),

@@ -132,8 +132,7 @@ def _recover(
         "seconds": round(time.monotonic() - began, 3),
     }
 
-    for shape, each in zip(fields["plans"], plans, strict=True):
-        shape |= {"hindrance": each.plan.hindrance or None, "notes": list(each.plan.notes)}
+    fields["plans"] = list(map(plan_shape, plans))
 
     def tell() -> None:
         if dry_run:
@@ -205,6 +204,11 @@ def done_shape(plans: list[ComponentPlan], done: list[tuple[ComponentPlan, Recov
 def target_of(plan: RecoveryPlan) -> str:
     """Where it goes."""
     return plan.place or plan.request.target
+
+
+def plan_shape(each: ComponentPlan) -> dict[str, Any]:
+    """The plan of one component as `recover --json` prints it."""
+    return _plan_shape(each) | {"hindrance": each.plan.hindrance or None, "notes": list(each.plan.notes)}
 
 
 def _replaces(each: ComponentPlan) -> bool:

@@ -32,13 +32,18 @@ def timeline(
     named_points(parts)
     with session.watch(parts.progress):
         found = timelines(name, parts)
-    fields = {"service": name, "components": [_shape(each) for each in found]}
+    fields = timeline_shape(name, found)
 
     def tell() -> None:
         for each in found:
             _tell(session.out, each)
 
     session.out.result("timeline", fields, tell)
+
+
+def timeline_shape(service: str, found: list[Timeline]) -> dict[str, Any]:
+    """As docs/json.md says."""
+    return {"service": service, "components": [_shape(each) for each in found]}
 
 
 def _shape(found: Timeline) -> dict[str, Any]:

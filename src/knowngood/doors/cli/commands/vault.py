@@ -49,10 +49,11 @@ def status(context: typer.Context) -> None:
     session = current(context)
     shop = workshop(session)
     state = vault_state(shop.parts(), shop.home.vault_path())
-    session.out.result("vault status", _state_shape(state), lambda: _tell_state(session.out, state))
+    session.out.result("vault status", state_shape(state), lambda: _tell_state(session.out, state))
 
 
-def _state_shape(state: VaultState) -> dict[str, Any]:
+def state_shape(state: VaultState) -> dict[str, Any]:
+    """As docs/json.md says."""
     return {
         "location": state.location,
         "vault_id": state.vault_id,
