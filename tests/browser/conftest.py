@@ -127,9 +127,9 @@ def chromium(folder: Path) -> Iterator[Browser]:
         driver.quit()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
-    """One for all tests."""
+    """One for all tests of a file; it has ended before others look whether they have left processes behind."""
     with ExitStack() as ending:
         try:
             yield ending.enter_context(chromium(tmp_path_factory.mktemp("browser")))

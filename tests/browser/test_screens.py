@@ -15,6 +15,8 @@ from tests.browser.conftest import PATIENCE, Browser, Served, serving
 from tests.browser.furnished import MANY, ODD, furnished
 from tests.user import User
 
+pytestmark = pytest.mark.xdist_group("browser")  # one after the other, in one process
+
 SCREENS = {
     "services": "/",
     "service": "/services/shop",

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from tests.browser.conftest import Browser, serving
 from tests.user import User
+
+pytestmark = pytest.mark.xdist_group("browser")  # one after the other, in one process
 
 
 def test_protect_break_find_recover(browser: Browser, tmp_path: Path) -> None:

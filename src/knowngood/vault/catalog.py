@@ -148,8 +148,9 @@ class Catalog:
         Who deletes because of what they say takes them `settled` (Store.list): a power cut must undo none of them then.
         """
         for _ in range(_ROUNDS):
-            there = {each.key for each in store.list(COMMITS, settled=settled)}
+            # in this order: what another process commits, and learns, between the two has not gone
             known = dict(self._db.execute("select key, hidden from commits"))
+            there = {each.key for each in store.list(COMMITS, settled=settled)}
             self._db.execute("delete from damaged")
             wanted = sorted(key for key in there if not (known.get(key) == 1 or (key in known and private is None)))
             met = [self._try(store, key, private, vault_id) for key in wanted]

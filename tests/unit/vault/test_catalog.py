@@ -143,6 +143,30 @@ def test_an_interrupted_follow_goes_on_where_it_stopped(faulty: FaultyStore, sha
     assert {point.id for point in other.catalog.points()} == {point.id for point in points}
 
 
+def test_a_commit_that_another_process_makes_while_this_one_lists(
+    faulty: FaultyStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both have one catalog. The commit is in there before this one compares: it is not taken for one that has gone."""
+    one = SmallVault(faulty, str(tmp_path / "catalog"))
+    first = one.protect({b"a": b"1"})
+    other = one.beside(catalog=str(tmp_path / "catalog"))
+    made, listed = [], faulty.list
+
+    def late(prefix: str, *, settled: bool = False):
+        found = list(listed(prefix, settled=settled))
+        if prefix == COMMITS and not made:
+            made.append(None)
+            made[0] = other.protect({b"a": b"2"})
+        yield from found
+
+    with closing(one.catalog), closing(other.catalog):
+        monkeypatch.setattr(faulty, "list", late)
+        one.follow()
+        assert [each.id for each in one.catalog.points()] == [made[0].id, first.id]
+        assert one.catalog.trusted_checkpoints() >= {made[0].marks[0].checkpoint}
+        assert one.catalog.vanished() == {}
+
+
 def test_points_are_found_by_the_start_of_their_id(small: SmallVault) -> None:
     point = small.protect({b"f": b"1"})
     text = point.id.hex()
