@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -92,8 +93,11 @@ class RedisPlay:
         self.server.ask("SADD", "numbers", number)
 
     def has_landed(self, records: list[LogRecord]) -> bool:
-        """Nothing but what was written comes into it."""
-        return True
+        """Whether the server was told that all it has sent is durable."""
+        told = self.server.ask("INFO", "replication")
+        assert isinstance(told, bytes)
+        sent = re.findall(rb"master_repl_offset:(\d+)", told)
+        return any(int(each) >= int(sent[0]) for each in re.findall(rb"slave\d+:.*\boffset=(\d+)", told))
 
     def numbers(self) -> set[int]:
         """All of it."""
