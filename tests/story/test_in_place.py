@@ -90,3 +90,14 @@ def test_hooks_stop_and_start_it(user: User, server: RedisServer) -> None:
     server.start()
     assert server.ask("GET", "order") == b"then"
     assert (user.folder / "after").read_text() == "then"
+
+
+def test_a_home_that_cannot_remember_what_was_kept(user: User, server: RedisServer) -> None:
+    """The recovery has come about all the same, and it is said."""
+    server.stop()
+    (user.home / "replaced.json").mkdir()
+    done = user.asks("recover", "shop")
+    server.start()
+    assert server.ask("GET", "order") == b"then"
+    (kept,) = done["kept"]
+    assert any(kept in each for each in done["warnings"])

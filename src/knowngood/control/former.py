@@ -13,7 +13,7 @@ import msgspec
 
 from knowngood.control.files import mapped, read_bounded, write_durably
 from knowngood.control.home import Home
-from knowngood.core.errors import KnowngoodError
+from knowngood.core.errors import NotFound
 from knowngood.core.instants import now_ns
 from knowngood.databases.switch import remove
 from knowngood.vault.durable import sync_folder
@@ -38,8 +38,11 @@ _decoder = msgspec.json.Decoder(tuple[Former, ...])
 
 
 def note_former(home: Home, service: str, component: str, path: str) -> None:
-    """Remember what a recovery has kept. Raises KnowngoodError when the home cannot be written."""
-    found = os.lstat(path)
+    """Remember what a recovery has kept. Raises KnowngoodError when the home cannot be read or written."""
+    try:
+        found = os.lstat(path)
+    except OSError as wrong:
+        raise mapped(wrong, path, "look at") from wrong
     new = Former(
         service=service, component=component, path=path, device=found.st_dev, inode=found.st_ino, since_ns=now_ns()
     )
@@ -47,10 +50,10 @@ def note_former(home: Home, service: str, component: str, path: str) -> None:
 
 
 def list_former(home: Home) -> tuple[Former, ...]:
-    """Those that are still there, the oldest first."""
+    """Those that are still there, the oldest first. Raises KnowngoodError."""
     try:
         known = _decoder.decode(read_bounded(home.replaced, _MOST_BYTES))
-    except (KnowngoodError, msgspec.DecodeError):  # there is none yet, or it is no list of ours
+    except (NotFound, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):  # there is none yet, or it is damaged
         return ()
     return tuple(each for each in known if _is_there(each))
 

@@ -9,10 +9,9 @@ from collections.abc import Collection, Iterable
 
 import msgspec
 
-from knowngood.control.files import read_bounded, write_durably
 from knowngood.control.home import Home
+from knowngood.control.remembered import Remembered
 from knowngood.control.up.protocol import FollowerState, ServiceNow
-from knowngood.core.errors import KnowngoodError
 from knowngood.core.instants import SECOND
 from knowngood.core.model import ServiceSpec
 
@@ -57,13 +56,8 @@ class Lapses:
     """Read when it is made; a file that cannot be read is none. Only the keeper changes and saves it."""
 
     def __init__(self, home: Home) -> None:
-        self._path = home.lapses
-        self._saved_ns = 0
-        self._is_new = False  # something that is not saved yet
-        try:
-            self._document = msgspec.json.decode(read_bounded(self._path, _FILE_BYTES), type=_Document)
-        except (KnowngoodError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            self._document = _Document()
+        self._file = Remembered(home.lapses, _Document, _FILE_BYTES, _SAVE_NS)
+        self._at_once = False
 
     def worst(self, service: str, now_ns: int) -> float | None:
         """The most that could have been lost at any moment of the last 24 hours, in seconds; None for unmeasured."""
@@ -75,23 +69,23 @@ class Lapses:
         return self._of(service).breaches
 
     def _of(self, service: str) -> _Service:
-        return self._document.services.get(service, _Service())
+        return self._file.document.services.get(service, _Service())
 
     # --------------------------------------------------------------------------------------------- from the keeper
 
     def measured(self, service: str, risk: float, now_ns: int) -> None:
         """So much would be lost now."""
-        found, now = self._document.services.setdefault(service, _Service()), now_ns // _HOUR
+        found, now = self._file.document.services.setdefault(service, _Service()), now_ns // _HOUR
         for hour in [each for each in found.worst if not now - HOURS < each <= now]:
             del found.worst[hour]
         if risk > found.worst.get(now, -1.0):
             found.worst[now] = round(risk, 3)
-            self._is_new = True
+            self._file.is_new = True
 
     def heard(self, service: str, followers: Iterable[FollowerState], now_ns: int) -> list[Breach]:
         """What followers say of those who wait. The breaches that begin or end now."""
         news: list[Breach] = []
-        found = self._document.services.setdefault(service, _Service())
+        found = self._file.document.services.setdefault(service, _Service())
         for each in followers:
             lasting = next((b for b in found.breaches if b.component == each.component and b.until_ns is None), None)
             if each.unsafe and lasting is None:
@@ -102,22 +96,14 @@ class Lapses:
                 lasting.until_ns = now_ns
                 news.append(lasting)
         if news:
-            self._is_new, self._saved_ns = True, 0
+            self._file.is_new = self._at_once = True
         return news
 
     def keep_to(self, services: Collection[str]) -> None:
         """Only these are there."""
-        for name in self._document.services.keys() - set(services):
-            del self._document.services[name]
-            self._is_new = True
+        self._file.keep_to(services)
 
     def save(self, now_ns: int, *, ending: bool = False) -> None:
-        """Save what is new, not more often than once a minute; at once where a breach begins or ends. A disk that does
-        not take it is tried again."""
-        if self._is_new and (ending or not 0 <= now_ns - self._saved_ns < _SAVE_NS):
-            self._saved_ns = now_ns
-            try:
-                write_durably(self._path, msgspec.json.encode(self._document))
-            except KnowngoodError:
-                return
-            self._is_new = False
+        """Save what is new, not more often than once a minute; at once where a breach begins or ends."""
+        self._file.save(now_ns, at_once=ending or self._at_once)
+        self._at_once = False

@@ -13,10 +13,9 @@ from enum import StrEnum
 
 import msgspec
 
-from knowngood.control.files import read_bounded, write_durably
 from knowngood.control.home import Home
+from knowngood.control.remembered import Remembered
 from knowngood.control.up.protocol import ServiceNow
-from knowngood.core.errors import KnowngoodError
 from knowngood.core.instants import SECOND
 from knowngood.core.model import ServiceSpec
 
@@ -84,19 +83,13 @@ class Promises:
     """Read when it is made; a file that cannot be read is none. Only the keeper changes and saves it."""
 
     def __init__(self, home: Home) -> None:
-        self._path = home.promises
-        self._saved_ns = 0
-        self._is_new = False  # something that is not saved yet
+        self._file = Remembered(home.promises, _Document, _FILE_BYTES, _SAVE_NS)
         self._last: dict[str, State] = {}  # how each stood when it was measured last
-        try:
-            self._document = msgspec.json.decode(read_bounded(self._path, _FILE_BYTES), type=_Document)
-        except (KnowngoodError, msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
-            self._document = _Document()
 
     def days(self, service: str, now_ns: int, count: int = DAYS) -> list[Day]:
         """The last `count` days of which anything is known, oldest first."""
         today, passed = divmod(now_ns // SECOND, _DAY)
-        found = self._document.services.get(service, {})
+        found = self._file.document.services.get(service, {})
         return [
             _day(each, found[each], passed if each == today else _DAY)
             for each in sorted(found)
@@ -111,29 +104,21 @@ class Promises:
         state, self._last[service.name] = _worse(state, self._last.get(service.name, State.UNKNOWN)), state
         if state not in _PLACES or not 0 < seconds <= max(service.policy.rpo, _CLOSE):
             return
-        days, today = self._document.services.setdefault(service.name, {}), now_ns // SECOND // _DAY
+        days, today = self._file.document.services.setdefault(service.name, {}), now_ns // SECOND // _DAY
         if today not in days:
             for old in [each for each in days if not today - DAYS < each <= today]:
                 del days[old]
         spent = days.setdefault(today, [0.0, 0.0, 0.0])
         spent[_PLACES.index(state)] = round(spent[_PLACES.index(state)] + seconds, 3)
-        self._is_new = True
+        self._file.is_new = True
 
     def keep_to(self, services: Collection[str]) -> None:
         """Only these are there."""
-        for name in self._document.services.keys() - set(services):
-            del self._document.services[name]
-            self._is_new = True
+        self._file.keep_to(services)
 
     def save(self, now_ns: int, *, ending: bool = False) -> None:
-        """Save what is new, not more often than every five minutes. A disk that does not take it is tried again."""
-        if self._is_new and (ending or not 0 <= now_ns - self._saved_ns < _SAVE_NS):
-            self._saved_ns = now_ns
-            try:
-                write_durably(self._path, msgspec.json.encode(self._document))
-            except KnowngoodError:
-                return
-            self._is_new = False
+        """Save what is new, not more often than every five minutes."""
+        self._file.save(now_ns, at_once=ending)
 
 
 def _worse(one: State, other: State) -> State:

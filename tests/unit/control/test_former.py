@@ -9,6 +9,7 @@ import pytest
 
 from knowngood.control.former import bytes_of, drop_former, list_former, note_former
 from knowngood.control.home import Home
+from knowngood.core.errors import KnowngoodError
 
 
 @pytest.fixture
@@ -77,3 +78,12 @@ def test_a_list_that_is_damaged_is_begun_anew(home: Home, tmp_path: Path, conten
     assert list_former(home) == ()
     assert kept(home, tmp_path / "a.former").exists()
     assert len(list_former(home)) == 1
+
+
+def test_a_list_that_cannot_be_read_is_not_begun_anew(home: Home, tmp_path: Path) -> None:
+    """What it knows would be forgotten."""
+    Path(home.replaced).mkdir()
+    with pytest.raises(KnowngoodError):
+        kept(home, tmp_path / "a.former")
+    with pytest.raises(KnowngoodError):
+        list_former(home)

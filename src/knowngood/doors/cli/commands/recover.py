@@ -151,9 +151,13 @@ def _recover(
 
 
 def _remember_kept(session: Session, moment: Moment, done: list[tuple[ComponentPlan, Recovered]]) -> None:
+    """The recovery has come about, whatever becomes of this."""
     for each, result in done:
         if result.kept:
-            note_former(session.home, moment.point.service, each.component, result.kept)
+            try:
+                note_former(session.home, moment.point.service, each.component, result.kept)
+            except KnowngoodError as wrong:
+                session.out.warn(f"'knowngood former' will not know of {result.kept}: {wrong.message}")
 
 
 def _lost(moment: Moment) -> float:
